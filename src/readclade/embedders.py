@@ -1,0 +1,51 @@
+"""Embedders by name: functions from a batch of fragments to one vector each, behind one protocol."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from readclade.errors import ConfigError
+from readclade.kmer import KmerEmbedder
+
+
+class Embedder(Protocol):
+    """What every embedder provides.
+
+    Attributes:
+        name: the name in the configuration.
+        revision: what changes when the same fragment would get another vector.
+        parameters: what else decides the vectors, as plain JSON values.
+        dim: D, the length of a vector before projection.
+        is_composition: True where a vector holds frequencies, whose noise grows with the square root of their mean.
+    """
+
+    name: str
+    revision: str
+    parameters: dict[str, Any]
+    dim: int
+    is_composition: bool
+
+    def embed(self, sequences: pa.StringArray, mates: pa.StringArray | None = None) -> np.ndarray:
+        """Return (n, D) float32 vectors; a fragment too short to say anything gets a row of NaN.
+
+        Args:
+            sequences: n reads of the letters A, C, G, T, N in upper case.
+            mates: their n mates, or None for single reads.
+        """
+        ...
+
+
+_EMBEDDERS = {"kmer": KmerEmbedder}
+
+
+def get_embedder(name: str, parameters: Mapping[str, Any]) -> Embedder:
+    """Return the embedder of that name, its model loaded.
+
+    Raises:
+        ConfigError: there is no embedder of that name.
+    """
+    if name not in _EMBEDDERS:
+        raise ConfigError(f"there is no embedder '{name}'", remedy=f"choose one of: {', '.join(sorted(_EMBEDDERS))}")
+    return _EMBEDDERS[name](**parameters)

@@ -1,0 +1,217 @@
+"""Phase 1: embed a sample's planned shards on long-lived Ray actors, exactly once.
+
+The unit of work is a shard: an actor reads its range of the FASTQ files, embeds it and writes one Parquet file under a
+name that its number decides. Only numbers and checksums travel through Ray, so that an actor, a task or the driver can
+die at any time: what `progress.json` holds is kept, the rest is made again with the same bytes.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import ray
+
+from readclade.embedders import Embedder, get_embedder
+from readclade.errors import InputError, ReadcladeError
+from readclade.manifest import Manifest, Shard, read_manifest
+from readclade.projection import Projection, fit_projection
+from readclade.shards import read_batches, write_shard
+
+# Enough fragments for stable directions, few enough to embed on one core in seconds.
+_FIT_FRAGMENTS = 50_000
+
+
+def load_reads(path: Path) -> dict:
+    """Read `reads.json`.
+
+    Raises:
+        InputError: it is missing or no JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot be read: {error}", path=path, remedy="run `fetch` for this sample") from None
+
+
+def get_fingerprint(reads: dict, embedder: Embedder, d: int) -> str:
+    """Return the SHA-256 over all that decides the shards' content."""
+    decisive = {
+        "lanes": [lane["sha256"] for lane in reads["lanes"]],
+        "shards": reads["shards"],
+        "embedder": [embedder.name, embedder.revision, embedder.parameters],
+        "d": d,
+    }
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def fit_first_fragments(reads: dict, folder: Path, embedder: Embedder, d: int) -> Projection:
+    """Fit the projection on the sample's first fragments (at most 50,000, of its first shard)."""
+    vectors = []
+    count = 0
+    for batch in read_batches(reads, 0, folder):
+        take = min(len(batch.names), _FIT_FRAGMENTS - count)
+        vectors.append(embedder.embed(batch.sequences[:take], None if batch.mates is None else batch.mates[:take]))
+        count += take
+        if count == _FIT_FRAGMENTS:
+            break
+    return fit_projection(np.concatenate(vectors), d, embedder.is_composition)
+
+
+class ShardEmbedder:
+    """The Ray Data actor: loads the embedder once, then makes one shard after another."""
+
+    def __init__(self, reads_path: str, out: str, embedder: dict, projection: dict):
+        self._folder = Path(reads_path).parent
+        self._reads = load_reads(Path(reads_path))
+        self._out = Path(out)
+        self._embedder = get_embedder(embedder["name"], embedder["parameters"])
+        self._projection = Projection.from_json(projection)
+
+    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list]:
+        """Make the shards whose numbers are in batch["shard"]; return them as columns."""
+        shards = [self.make_shard(int(index)) for index in batch["shard"]]
+        return {"shard": list(batch["shard"])} | {
+            field: [getattr(shard, field) for shard in shards] for field in Shard.__dataclass_fields__
+        }
+
+    def make_shard(self, index: int) -> Shard:
+        """Read, embed and write one shard."""
+
+        def embed(batch):
+            return self._projection.apply(self._embedder.embed(batch.sequences, batch.mates))
+
+        path = self._out / get_shard_file(index)
+        return write_shard(path, read_batches(self._reads, index, self._folder), embed, self._projection.d)
+
+
+def get_shard_file(index: int) -> str:
+    """Return the file name of a shard."""
+    return f"shard-{index:05d}.parquet"
+
+
+def embed_reads(
+    reads_path: Path,
+    out: Path,
+    embedder_name: str,
+    parameters: dict,
+    d: int,
+    actors: int,
+    address: str | None = None,
+    report: Callable[[str], None] = lambda line: None,
+) -> Manifest:
+    """Write the shards of one sample and their manifest into `out`.
+
+    Shards that are there whole, made from the same reads by the same embedder, are kept.
+
+    Args:
+        reads_path: the sample's `reads.json`.
+        out: folder of the shards.
+        d: most values an embedding may have.
+        actors: number of long-lived actors, one CPU each.
+        address: a running Ray cluster, or None for one of our own on this machine.
+        report: called with lines of progress.
+
+    Raises:
+        InputError: the reads changed since `fetch`.
+    """
+    reads = load_reads(reads_path)
+    embedder = get_embedder(embedder_name, parameters)
+    out.mkdir(parents=True, exist_ok=True)
+    fingerprint = get_fingerprint(reads, embedder, d)
+    done = _load_progress(out, fingerprint)
+    if done is None:
+        for stale in out.glob("shard-*.parquet"):
+            stale.unlink()
+        projection = fit_first_fragments(reads, reads_path.parent, embedder, d)
+        description = {
+            "name": embedder.name,
+            "revision": embedder.revision,
+            "parameters": embedder.parameters,
+            "projection": projection.to_json(),
+        }
+        done = Manifest(reads["sample"], reads["platform"], description, projection.d, fingerprint, ())
+    shards = {shard.file: shard for shard in done.shards}
+    missing = [index for index in range(len(reads["shards"])) if get_shard_file(index) not in shards]
+    if shards:
+        report(f"{len(shards)} of {len(reads['shards'])} shards are there already")
+    if missing:
+        for shard in _run_actors(reads_path, out, done.embedder, missing, actors, address, report, reads):
+            shards[shard.file] = shard
+            done = replace(done, shards=tuple(shards[file] for file in sorted(shards)))
+            done.write(out / "progress.json")
+    done.write(out / "manifest.json")
+    return done
+
+
+def _load_progress(out: Path, fingerprint: str) -> Manifest | None:
+    """Return what an earlier run left whole, or None where there is nothing that fits."""
+    path = out / "progress.json"
+    if not path.exists():
+        return None
+    try:
+        progress = json.loads(path.read_text(encoding="utf-8"))
+        shards = tuple(Shard(**shard) for shard in progress.pop("shards"))
+        manifest = Manifest(**progress, shards=shards)
+    except (ValueError, TypeError, KeyError):
+        return None
+    if manifest.fingerprint != fingerprint:
+        return None
+    return replace(manifest, shards=tuple(shard for shard in manifest.shards if shard.is_intact(out)))
+
+
+def _run_actors(reads_path, out, embedder, missing, actors, address, report, reads):
+    """Yield the missing shards as the actors finish them."""
+    started = time.monotonic()
+    _start_ray(actors, address)
+    report(f"Ray is ready after {time.monotonic() - started:.1f} s; {len(missing)} shards to embed")
+    started = time.monotonic()
+    total = sum(reads["shards"][index]["bases"] for index in missing)
+    try:
+        results = ray.data.from_items([{"shard": index} for index in missing], override_num_blocks=len(missing)).map_batches(
+            ShardEmbedder,
+            fn_constructor_args=(str(reads_path), str(out), embedder, embedder["projection"]),
+            compute=ray.data.ActorPoolStrategy(size=min(actors, len(missing))),
+            batch_size=1,
+            num_cpus=1,
+        )
+        bases = finished = 0
+        for row in results.iter_rows():
+            shard = Shard(**{field: row[field] for field in Shard.__dataclass_fields__})
+            finished += 1
+            bases += shard.bases
+            seconds = time.monotonic() - started
+            left = seconds * (total - bases) / max(bases, 1)
+            report(
+                f"shard {finished} of {len(missing)}: {bases / 1e6:,.0f} of {total / 1e6:,.0f} Mb,"
+                f" {bases / seconds / 1e6:.1f} Mb a second, {left:.0f} s left"
+            )
+            yield shard
+    except ray.exceptions.RayError as error:
+        raise _get_cause(error) from None
+    finally:
+        ray.shutdown()
+
+
+def _start_ray(actors: int, address: str | None) -> None:
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    if address is None:
+        # The shards do not pass through the object store; the smallest one will do.
+        ray.init(num_cpus=actors, include_dashboard=False, object_store_memory=100 * 2**20, logging_level="warning")
+    else:
+        package = Path(__file__).parent
+        ray.init(address=address, runtime_env={"py_modules": [str(package)]}, logging_level="warning")
+
+
+def _get_cause(error: BaseException) -> BaseException:
+    """Return the error that the user can mend from under Ray's wrappers, or the error itself."""
+    cause = error
+    while cause is not None:
+        if isinstance(cause, ReadcladeError) and not isinstance(cause, ray.exceptions.RayError):
+            return cause
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    return error

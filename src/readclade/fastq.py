@@ -1,0 +1,215 @@
+"""FASTQ files as a stream of fragments, with the byte offset at which any fragment begins.
+
+dnaio parses, isal decompresses and, because it sees the end of a truncated gzip file, also validates; rapidgzip seeks
+inside a gzip file that was validated before. What is left for this module: mates in step, errors that name file and
+line, and byte ranges, so that a shard can be read without reading what lies before it.
+"""
+
+import gzip
+import zlib
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+import dnaio
+import rapidgzip
+from isal import igzip, isal_zlib
+
+from readclade.errors import InputError
+from readclade.tables import Lane
+
+INTERLEAVED = "interleaved"
+_GZIP_MAGIC = b"\x1f\x8b"
+_OTHER_FORMATS = {b"BZh": ("bzip2", "bzcat"), b"\x28\xb5\x2f\xfd": ("zstd", "zstdcat"), b"\xfd7zXZ": ("xz", "xzcat")}
+_DECOMPRESSION_ERRORS = (EOFError, gzip.BadGzipFile, isal_zlib.error, zlib.error)
+
+Mates = tuple[dnaio.SequenceRecord, dnaio.SequenceRecord | None]
+
+
+def is_gzip(path: str) -> bool:
+    """Return whether the file begins as gzip does; refuse other compressions with a remedy.
+
+    Raises:
+        InputError: the file is missing or compressed by something else than gzip.
+    """
+    try:
+        with open(path, "rb") as file:
+            magic = file.read(6)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", path=path, remedy="check the path and its permissions") from None
+    for start, (name, tool) in _OTHER_FORMATS.items():
+        if magic.startswith(start):
+            raise InputError(
+                f"is compressed by {name}, which is not read here",
+                path=path,
+                remedy=f"convert it: {tool} {Path(path).name} | gzip > reads.fastq.gz",
+            )
+    return magic.startswith(_GZIP_MAGIC)
+
+
+class TrackedStream:
+    """A binary stream that remembers where its recent lines begin.
+
+    dnaio tells records but not their offsets. This stream sits below the parser and counts line ends block by block;
+    blocks are forgotten once `forget_before` says that the parser is past them.
+    """
+
+    def __init__(self, stream, path: str):
+        self._stream = stream
+        self._path = path
+        self._blocks: deque[tuple[int, int, bytes]] = deque()  # (offset, lines before it, bytes)
+        self._offset = 0
+        self._lines = 0
+
+    def read(self, size: int) -> bytes:
+        """Return at most `size` bytes; raise InputError where the file is no FASTQ or its compression is broken."""
+        try:
+            block = self._stream.read(size)
+        except _DECOMPRESSION_ERRORS as error:
+            raise InputError(
+                f"the gzip data are truncated or damaged after {self._offset:,} decompressed bytes ({error})",
+                path=self._path,
+                line=self._lines + 1,
+                remedy="download or copy the file again, and compare its checksum with the source's",
+            ) from None
+        if self._offset == 0 and block and block[:1] != b"@":
+            what = "is FASTA, not FASTQ" if block[:1] == b">" else f"is not FASTQ: it begins with {block[:1]!r}"
+            raise InputError(
+                what, path=self._path, line=1, remedy="give the reads as FASTQ, where every record begins with '@'"
+            )
+        if block:
+            self._blocks.append((self._offset, self._lines, block))
+        self._offset += len(block)
+        self._lines += block.count(b"\n")
+        return block
+
+    def get_line_offset(self, line: int) -> int:
+        """Return the offset in bytes at which a line (from 0) begins, and forget the blocks before it."""
+        while len(self._blocks) > 1 and self._blocks[1][1] < line:
+            self._blocks.popleft()
+        if not self._blocks or line == 0:
+            return 0
+        offset, lines, block = self._blocks[0]
+        position = -1
+        for _ in range(line - lines):
+            position = block.find(b"\n", position + 1)
+            if position < 0:  # the last line has no line end
+                return self._offset
+        return offset + position + 1
+
+    def forget_before(self, line: int) -> None:
+        """Free the blocks that end before a line (from 0)."""
+        while len(self._blocks) > 1 and self._blocks[1][1] < line:
+            self._blocks.popleft()
+
+    def close(self) -> None:
+        """Close the stream below."""
+        self._stream.close()
+
+
+class _Range:
+    """The bytes [begin, end) of a seekable stream."""
+
+    def __init__(self, stream, begin: int, end: int):
+        stream.seek(begin)
+        self._stream, self._left = stream, end - begin
+
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(min(size, self._left))
+        self._left -= len(data)
+        return data
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def open_stream(path: str) -> TrackedStream:
+    """Open a FASTQ file, plain or gzip, from its beginning, with every check of its compression."""
+    stream = igzip.open(path, "rb") if is_gzip(path) else open(path, "rb")
+    return TrackedStream(stream, path)
+
+
+def open_range(path: str, begin: int, end: int, index: str | None) -> TrackedStream:
+    """Open the decompressed bytes [begin, end) of a FASTQ file.
+
+    Args:
+        path: a file that `open_stream` has read whole without an error.
+        begin, end: offsets in decompressed bytes, each the beginning of a record or the end of the file.
+        index: the seek index of a gzip file (`write_seek_index`); None reads from the beginning.
+    """
+    if not is_gzip(path):
+        return TrackedStream(_Range(open(path, "rb"), begin, end), path)
+    stream = rapidgzip.open(path, parallelization=1)
+    if index is not None:
+        stream.import_index(index)
+    return TrackedStream(_Range(stream, begin, end), path)
+
+
+def write_seek_index(path: str, index: str, threads: int = 1) -> None:
+    """Write the index that lets `open_range` seek inside a gzip file (about 1% of the decompressed size)."""
+    buffer = bytearray(1 << 22)
+    with rapidgzip.open(path, parallelization=threads) as stream:
+        while stream.readinto(buffer):
+            pass
+        stream.export_index(index)
+
+
+def iterate_fragments(streams: list[TrackedStream], lane: Lane) -> Iterator[Mates]:
+    """Yield the records of each fragment, mates together and in step.
+
+    Args:
+        streams: one stream, or two for a lane whose mates lie in two files.
+        lane: names the files in errors, and says whether mates alternate in one file.
+
+    Raises:
+        InputError: a broken record, or mates that differ in name or number, with file and line.
+    """
+    first = _read_records(streams[0], lane.fq1)
+    if lane.fq2 is None:
+        for record in first:
+            yield record, None
+        return
+    interleaved = lane.fq2 == INTERLEAVED
+    second_path = lane.fq1 if interleaved else lane.fq2
+    second = first if interleaved else _read_records(streams[1], second_path)
+    number = 0
+    for record in first:
+        mate = next(second, None)
+        if mate is None:
+            raise _out_of_step(lane.fq1, second_path, number, f"'{record.name}' has no mate")
+        if not record.is_mate(mate):
+            raise _out_of_step(lane.fq1, second_path, number, f"'{record.name}' is beside '{mate.name}'")
+        yield record, mate
+        number += 1
+    extra = next(second, None)
+    if extra is not None:
+        raise _out_of_step(second_path, lane.fq1, number, f"'{extra.name}' has no mate")
+
+
+def _out_of_step(path: str, other: str, number: int, message: str) -> InputError:
+    line = 8 * number + 1 if path == other else 4 * number + 1
+    return InputError(
+        f"the mates are out of step with {Path(other).name} at pair {number + 1:,}: {message}",
+        path=path,
+        line=line,
+        remedy="give both files of one run in their original order, or repair them with a tool such as repair.sh",
+    )
+
+
+def _read_records(stream: TrackedStream, path: str) -> Iterator[dnaio.SequenceRecord]:
+    try:
+        # 1 MiB keeps the share of Python in reading small; dnaio grows the buffer for a longer record.
+        yield from dnaio.FastqReader(stream, buffer_size=1 << 20)
+    except dnaio.FastqFormatError as error:
+        raise InputError(
+            f"is not valid FASTQ: {error.message}",
+            path=path,
+            line=None if error.line is None else error.line + 1,
+            remedy="each record has four lines: @name, bases, +, and as many qualities as bases; look at this one",
+        ) from None
+
+
+def get_fragment_name(record: dnaio.SequenceRecord) -> str:
+    """Return a FASTQ name up to its first blank, without /1 or /2."""
+    name = record.id
+    return name[:-2] if name.endswith(("/1", "/2")) else name

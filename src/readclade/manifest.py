@@ -1,0 +1,112 @@
+"""The manifest of a sample's shards: what exists, how it was made, and the checksum of each file."""
+
+import json
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+import jsonschema
+import yaml
+
+from readclade.errors import InputError
+from readclade.files import hash_file, write_atomically
+
+_SCHEMA = Path(__file__).parents[2] / "config/schemas/manifest.schema.yaml"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One Parquet file: fragments first_fragment .. first_fragment + rows - 1 of the sample.
+
+    Attributes:
+        file: name, relative to the manifest's folder.
+        bases: letters of all reads in it.
+        bytes: size of the file.
+        sha256: checksum of the file.
+    """
+
+    file: str
+    rows: int
+    bases: int
+    bytes: int
+    sha256: str
+    first_fragment: int
+
+    def is_complete(self, folder: Path) -> bool:
+        """Return whether the file is there with the right size (cheap; the checksum is not read)."""
+        path = folder / self.file
+        return path.is_file() and path.stat().st_size == self.bytes
+
+    def is_intact(self, folder: Path) -> bool:
+        """Return whether the file is there with the right size and checksum."""
+        return self.is_complete(folder) and hash_file(folder / self.file) == self.sha256
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What `manifest.json` holds; see config/schemas/manifest.schema.yaml.
+
+    Attributes:
+        embedder: name, revision, parameters and projection.
+        d: length of the embeddings.
+        fingerprint: SHA-256 over all that decides the shards' content.
+        shards: in the order of their fragments.
+    """
+
+    sample: str
+    platform: str
+    embedder: dict
+    d: int
+    fingerprint: str
+    shards: tuple[Shard, ...]
+
+    @property
+    def fragments(self) -> int:
+        """The number of fragments in all shards."""
+        return sum(shard.rows for shard in self.shards)
+
+    @property
+    def bases(self) -> int:
+        """The number of bases in all shards."""
+        return sum(shard.bases for shard in self.shards)
+
+    def write(self, path: Path) -> None:
+        """Write the manifest as JSON, atomically."""
+        write_atomically(path, json.dumps(asdict(self), indent=1) + "\n")
+
+
+@cache
+def _get_validator() -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(yaml.safe_load(_SCHEMA.read_text(encoding="utf-8")))
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read and check a manifest.
+
+    Raises:
+        InputError: the file is missing, no JSON, does not fit the schema, or its shards leave a gap.
+    """
+    try:
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", path=path, remedy="run `embed` for this sample") from None
+    except ValueError as error:
+        raise InputError(f"is not JSON: {error}", path=path, remedy="delete it and run `embed` again") from None
+    for error in _get_validator().iter_errors(value):
+        raise InputError(
+            f"is no manifest of shards: {error.json_path}: {error.message[:200]}",
+            path=path,
+            remedy="give a manifest.json that `embed` wrote, or delete it and run `embed` again",
+        )
+    value["shards"] = tuple(Shard(**shard) for shard in value["shards"])
+    manifest = Manifest(**value)
+    first = 0
+    for shard in manifest.shards:
+        if shard.first_fragment != first:
+            raise InputError(
+                f"{shard.file} begins with fragment {shard.first_fragment:,}, expected {first:,}",
+                path=path,
+                remedy="delete the manifest and run `embed` again",
+            )
+        first += shard.rows
+    return manifest

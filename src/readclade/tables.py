@@ -1,0 +1,262 @@
+"""The tables of samples and references and the configuration, checked before anything runs.
+
+The schemas in config/schemas/ say what a row and a configuration may hold; this module turns a violation into one
+sentence with its place and its remedy, and checks what a schema cannot see: other rows and the files themselves.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import NoReturn
+
+from jsonschema.exceptions import ValidationError
+
+from readclade.errors import ConfigError, InputError
+from readclade.schemas import Validator, describe, fill_defaults, load_schema, suggest
+
+RANKS = ("domain", "phylum", "class", "order", "family", "genus", "species")
+INTERLEAVED = "interleaved"
+
+
+@dataclass(frozen=True)
+class Lane:
+    """Name the files of one lane by absolute paths; `fq2` is None, a path, or "interleaved"."""
+
+    fq1: str
+    fq2: str | None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Hold the lanes of one sample in the order of the table."""
+
+    name: str
+    platform: str
+    lanes: tuple[Lane, ...]
+    truth: str | None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Hold one reference genome; `lineage` has a name for each of `RANKS`, "" where it is unknown."""
+
+    accession: str
+    fasta: str
+    taxid: int
+    lineage: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """Hold the filled cells of one row by column, with the place that an error about them names."""
+
+    path: str | PathLike[str]
+    line: int
+    cells: dict[str, str]
+
+    def fail(self, message: str, remedy: str) -> NoReturn:
+        raise InputError(message, path=self.path, line=self.line, remedy=remedy)
+
+    def find_file(self, column: str, seen: dict[str, int] | None = None) -> str:
+        """Return the absolute path of the file in a column; refuse one that `seen` (file -> line) has already."""
+        entry = self.cells[column]
+        if is_remote(entry):
+            self.fail(
+                f"{column} '{entry}' is remote, which is not supported yet",
+                "download it and give the path of the file",
+            )
+        file = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(self.path)), entry))
+        if not os.path.isfile(file):
+            what = "is not a file" if os.path.exists(file) else "does not exist"
+            self.fail(
+                f"{column} '{entry}' {what} ({file})",
+                "correct the path; a relative one starts at the table's own folder",
+            )
+        if seen is not None:
+            real = os.path.realpath(file)
+            if real in seen:
+                self.fail(f"{column} '{entry}' is already listed in line {seen[real]}", "list every file only once")
+            seen[real] = self.line
+        return file
+
+
+def is_remote(entry: str) -> bool:
+    """Tell whether an entry is a URL or an ENA/SRA run accession rather than a path."""
+    return re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://.*|[SED]RR[0-9]+", entry) is not None
+
+
+def read_samples(path: str | PathLike[str]) -> dict[str, Sample]:
+    """Read and check the table of samples.
+
+    Args:
+        path: tab-separated table with a header; relative paths in it are relative to its folder.
+
+    Returns:
+        The samples by name, in the order of the table.
+
+    Raises:
+        InputError: the table, a row, or a file that a row names cannot be used.
+    """
+    samples: dict[str, Sample] = {}
+    lines: dict[str, int] = {}
+    seen: dict[str, int] = {}
+    for row in _read_rows(path, "samples"):
+        name, platform, fq2 = row.cells["sample"], row.cells["platform"], row.cells.get("fq2")
+        if fq2 is not None and platform != "illumina":
+            row.fail(
+                f"sample '{name}' has platform {platform}, whose reads have no mates, but fq2 is '{fq2}'",
+                "leave fq2 empty, or correct the platform",
+            )
+        fq1 = row.find_file("fq1", seen)
+        lane = Lane(fq1, fq2 if fq2 in (None, INTERLEAVED) else row.find_file("fq2", seen))
+        truth = row.find_file("truth") if "truth" in row.cells else None
+        sample = samples.get(name, Sample(name, platform, (), None))
+        for column, here, there in (("platform", platform, sample.platform), ("truth", truth, sample.truth)):
+            if here and there and here != there:
+                row.fail(
+                    f"{column} of this lane of sample '{name}' is '{here}', but '{there}' from line {lines[name]} on",
+                    f"give all lanes of a sample the same {column}, or make this row a sample of its own",
+                )
+        lines.setdefault(name, row.line)
+        samples[name] = Sample(name, platform, (*sample.lanes, lane), sample.truth or truth)
+    return samples
+
+
+def read_references(path: str | PathLike[str]) -> list[Reference]:
+    """Read and check the table of reference genomes.
+
+    Args:
+        path: tab-separated table with a header; relative paths in it are relative to its folder.
+
+    Raises:
+        InputError: the table, a row, or a file that a row names cannot be used.
+    """
+    references = []
+    lines: dict[str, int] = {}
+    seen: dict[str, int] = {}
+    for row in _read_rows(path, "references"):
+        accession = row.cells["accession"]
+        if accession in lines:
+            row.fail(f"accession '{accession}' is already in line {lines[accession]}", "remove one of the two rows")
+        lines[accession] = row.line
+        fasta = row.find_file("fasta", seen)
+        references.append(Reference(accession, fasta, int(row.cells["taxid"]), _split_lineage(row)))
+    return references
+
+
+def check_config(config: dict, schema_path: str | PathLike[str] | None = None) -> dict:
+    """Return a copy of the configuration in which every key that was left out has its default.
+
+    Args:
+        config: what the user gave; it is not changed.
+        schema_path: JSON schema in YAML; None for the workflow's own.
+
+    Raises:
+        ConfigError: a key is unknown or a value is not allowed.
+    """
+    schema = load_schema("config", schema_path)
+    filled = fill_defaults(schema, config)
+    errors = sorted(Validator(schema).iter_errors(filled), key=lambda error: list(map(str, error.absolute_path)))
+    if not errors:
+        return filled
+    error = errors[0]
+    key = ".".join(map(str, error.absolute_path)) or "the configuration"
+    if error.validator == "additionalProperties":
+        known = error.schema["properties"]
+        unknown = next(name for name in error.instance if name not in known)
+        prefix = "".join(f"{part}." for part in error.absolute_path)
+        raise ConfigError(
+            f"config: unknown key '{prefix}{unknown}'",
+            remedy=suggest(str(unknown), list(known), "config/README.md explains every key", prefix),
+        )
+    raise ConfigError(
+        f"config: {key} is {error.instance!r}, which is not allowed",
+        remedy=f"give {key} {describe(error.schema)}",
+    )
+
+
+def _read_rows(path: str | PathLike[str], table: str) -> Iterator[_Row]:
+    """Yield each row that passes the table's schema."""
+    schema = load_schema(table)
+    validator = Validator(schema)
+    columns: list[str] = []
+    row = None
+    for line, content in enumerate(_read_text(path, table).split("\n"), 1):
+        if not content.strip() or content.startswith("#"):
+            continue
+        cells = [cell.strip() for cell in content.rstrip().split("\t")]
+        if not columns:
+            _check_header(_Row(path, line, {}), cells, schema)
+            columns = cells
+            continue
+        row = _Row(path, line, {name: cell for name, cell in zip(columns, cells, strict=False) if cell})
+        if len(cells) > len(columns):
+            row.fail(
+                f"the row has {len(cells)} cells, but the header has {len(columns)} columns",
+                "remove what is too much; a tab separates two cells, even inside quotation marks",
+            )
+        for error in validator.iter_errors(row.cells):
+            _fail_cell(row, error)
+        yield row
+    if row is None:
+        remedy = f"give it a header and rows as in config/{table}.tsv"
+        raise InputError(f"the table of {table} has no rows", path=path, remedy=remedy)
+
+
+def _read_text(path: str | PathLike[str], table: str) -> str:
+    try:
+        # utf-8-sig drops the mark that spreadsheets put first; universal newlines take their CRLF.
+        return Path(path).read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        message = f"the table of {table} does not exist"
+        remedy = f"write its path as '{table}' into the configuration; config/{table}.tsv is a template"
+    except OSError as error:
+        message, remedy = f"the table of {table} cannot be read: {error.strerror}", "give a file that you may read"
+    except UnicodeDecodeError:
+        message, remedy = f"the table of {table} is not UTF-8 text", "save it as tab-separated text in UTF-8"
+    raise InputError(message, path=path, remedy=remedy)
+
+
+def _check_header(row: _Row, columns: list[str], schema: dict) -> None:
+    known = list(schema["properties"])
+    tabs = f"the columns are {', '.join(known)}, separated by tabs"
+    for column in columns:
+        if column not in known:
+            row.fail(f"unknown column '{column}'", suggest(column, known, tabs))
+        if columns.count(column) > 1:
+            row.fail(f"column '{column}' appears {columns.count(column)} times", "keep one of them")
+    for column in schema["required"]:
+        if column not in columns:
+            row.fail(f"there is no column '{column}'", tabs)
+
+
+def _fail_cell(row: _Row, error: ValidationError) -> NoReturn:
+    """Turn a violation of a row's schema into a sentence about the cell."""
+    if error.validator == "required":
+        column = next(name for name in error.validator_value if name not in row.cells)
+        meaning = error.schema["properties"][column]["description"]
+        row.fail(f"the row has no {column}", f"fill it in: {meaning}")
+    column = error.absolute_path[0]
+    if error.validator == "not":
+        row.fail(f"{column} '{error.instance}' is the name of a result of the workflow", "rename it")
+    allowed = describe(error.schema) if "enum" in error.schema else error.schema["description"]
+    row.fail(f"{column} '{error.instance}' is not allowed", f"give {allowed}")
+
+
+def _split_lineage(row: _Row) -> tuple[str, ...]:
+    lineage = row.cells["lineage"]
+    parts = [part.strip() for part in lineage.split(";")]
+    prefixes = [f"{rank[0]}__" for rank in RANKS]
+    remedy = f"write it as {';'.join(prefixes)}, each name after its rank's letter; a rank may stay empty"
+    if len(parts) != len(RANKS):
+        row.fail(f"lineage '{lineage}' has {len(parts)} ranks instead of {len(RANKS)}", remedy)
+    for rank, prefix, part in zip(RANKS, prefixes, parts, strict=True):
+        if not part.startswith(prefix):
+            row.fail(f"lineage '{lineage}' has '{part}' where the {rank} must stand", remedy)
+    names = tuple(part[3:].strip() for part in parts)
+    if not any(names):
+        row.fail(f"lineage '{lineage}' names no rank at all", remedy)
+    return names
