@@ -18,12 +18,17 @@ def make_parser(description: str) -> argparse.ArgumentParser:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a script's main function; exit 2 for what must be set otherwise, 1 for input that cannot be used."""
+    """Run a script's main function; print an error that the user can mend without a traceback."""
     try:
         main()
     except ReadcladeError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
-        sys.exit(2 if isinstance(error, ConfigError) else 1)
+        sys.exit(get_exit_code(error))
+
+
+def get_exit_code(error: ReadcladeError) -> int:
+    """Return 2 for what must be set otherwise, 1 for input that cannot be used."""
+    return 2 if isinstance(error, ConfigError) else 1
 
 
 def make_reporter(name: str) -> Callable[[str], None]:

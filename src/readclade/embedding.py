@@ -17,12 +17,15 @@ import ray
 
 from readclade.embedders import Embedder, get_embedder
 from readclade.errors import InputError, ReadcladeError
-from readclade.manifest import Manifest, Shard, read_manifest
+from readclade.files import hash_file
+from readclade.manifest import Manifest, Shard
 from readclade.projection import Projection, fit_projection
 from readclade.shards import read_batches, write_shard
 
 # Enough fragments for stable directions, few enough to embed on one core in seconds.
 _FIT_FRAGMENTS = 50_000
+# The modules whose code decides what stands in a shard.
+_DECISIVE_MODULES = ("embedding", "fastq", "kmer", "projection", "shards")
 
 
 def load_reads(path: Path) -> dict:
@@ -44,6 +47,7 @@ def get_fingerprint(reads: dict, embedder: Embedder, d: int) -> str:
         "shards": reads["shards"],
         "embedder": [embedder.name, embedder.revision, embedder.parameters],
         "d": d,
+        "code": [hash_file(Path(__file__).with_name(f"{module}.py")) for module in _DECISIVE_MODULES],
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
@@ -171,17 +175,18 @@ def _run_actors(reads_path, out, embedder, missing, actors, address, report, rea
     started = time.monotonic()
     total = sum(reads["shards"][index]["bases"] for index in missing)
     try:
-        results = ray.data.from_items([{"shard": index} for index in missing], override_num_blocks=len(missing)).map_batches(
+        results = ray.data.from_items(
+            [{"shard": index} for index in missing], override_num_blocks=len(missing)
+        ).map_batches(
             ShardEmbedder,
             fn_constructor_args=(str(reads_path), str(out), embedder, embedder["projection"]),
             compute=ray.data.ActorPoolStrategy(size=min(actors, len(missing))),
             batch_size=1,
             num_cpus=1,
         )
-        bases = finished = 0
-        for row in results.iter_rows():
+        bases = 0
+        for finished, row in enumerate(results.iter_rows(), 1):
             shard = Shard(**{field: row[field] for field in Shard.__dataclass_fields__})
-            finished += 1
             bases += shard.bases
             seconds = time.monotonic() - started
             left = seconds * (total - bases) / max(bases, 1)

@@ -36,7 +36,9 @@ def is_gzip(path: str) -> bool:
         with open(path, "rb") as file:
             magic = file.read(6)
     except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", path=path, remedy="check the path and its permissions") from None
+        raise InputError(
+            f"cannot be read: {error.strerror}", path=path, remedy="check the path and its permissions"
+        ) from None
     for start, (name, tool) in _OTHER_FORMATS.items():
         if magic.startswith(start):
             raise InputError(
@@ -125,8 +127,7 @@ class _Range:
 
 def open_stream(path: str) -> TrackedStream:
     """Open a FASTQ file, plain or gzip, from its beginning, with every check of its compression."""
-    stream = igzip.open(path, "rb") if is_gzip(path) else open(path, "rb")
-    return TrackedStream(stream, path)
+    return TrackedStream(igzip.open(path, "rb") if is_gzip(path) else Path(path).open("rb"), path)
 
 
 def open_range(path: str, begin: int, end: int, index: str | None) -> TrackedStream:
@@ -138,7 +139,7 @@ def open_range(path: str, begin: int, end: int, index: str | None) -> TrackedStr
         index: the seek index of a gzip file (`write_seek_index`); None reads from the beginning.
     """
     if not is_gzip(path):
-        return TrackedStream(_Range(open(path, "rb"), begin, end), path)
+        return TrackedStream(_Range(Path(path).open("rb"), begin, end), path)
     stream = rapidgzip.open(path, parallelization=1)
     if index is not None:
         stream.import_index(index)

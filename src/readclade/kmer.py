@@ -88,7 +88,5 @@ class KmerEmbedder:
         frequencies = np.empty((len(sequences), self.dim), np.float32)
         letters, offsets = get_letters(sequences)
         mate_letters, mate_offsets = (letters[:0], offsets[:0]) if mates is None else get_letters(mates)
-        _fill_frequencies(
-            letters, offsets, mate_letters, mate_offsets, _CODES, self._columns, self._k, frequencies
-        )
+        _fill_frequencies(letters, offsets, mate_letters, mate_offsets, _CODES, self._columns, self._k, frequencies)
         return frequencies

@@ -2,16 +2,11 @@
 
 import json
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
-
-import jsonschema
-import yaml
 
 from readclade.errors import InputError
 from readclade.files import hash_file, write_atomically
-
-_SCHEMA = Path(__file__).parents[2] / "config/schemas/manifest.schema.yaml"
+from readclade.schemas import Validator, load_schema
 
 
 @dataclass(frozen=True)
@@ -75,11 +70,6 @@ class Manifest:
         write_atomically(path, json.dumps(asdict(self), indent=1) + "\n")
 
 
-@cache
-def _get_validator() -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(yaml.safe_load(_SCHEMA.read_text(encoding="utf-8")))
-
-
 def read_manifest(path: Path) -> Manifest:
     """Read and check a manifest.
 
@@ -92,7 +82,7 @@ def read_manifest(path: Path) -> Manifest:
         raise InputError(f"cannot be read: {error.strerror}", path=path, remedy="run `embed` for this sample") from None
     except ValueError as error:
         raise InputError(f"is not JSON: {error}", path=path, remedy="delete it and run `embed` again") from None
-    for error in _get_validator().iter_errors(value):
+    for error in Validator(load_schema("manifest")).iter_errors(value):
         raise InputError(
             f"is no manifest of shards: {error.json_path}: {error.message[:200]}",
             path=path,

@@ -75,7 +75,7 @@ def fit_projection(vectors: np.ndarray, d: int, is_composition: bool) -> Project
     # A k-mer that these fragments do not hold must not get an infinite weight: a floor of a tenth of the mean column.
     scale = 1 / np.sqrt(np.maximum(mean, 0.1 / len(mean))) if is_composition else np.ones_like(mean)
     centred = (known - mean) * scale
-    values, directions = np.linalg.eigh(centred.T @ centred)
+    _, directions = np.linalg.eigh(centred.T @ centred)
     leading = directions[:, ::-1][:, : min(d, len(mean))]
     # An eigenvector's sign is arbitrary: fix it by its largest entry.
     signs = np.sign(leading[np.abs(leading).argmax(axis=0), np.arange(leading.shape[1])])

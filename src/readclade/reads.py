@@ -78,7 +78,7 @@ class _Summary:
                     f"read {number + 1:,} holds {', '.join(map(repr, wrong))}, but only A, C, G, T and N are read",
                     path=path,
                     line=4 * number + 2,
-                    remedy="replace other letters by N (for RNA, U by T), or give the reads as the sequencer wrote them",
+                    remedy="replace other letters by N (in RNA, U by T), or give the reads as the sequencer wrote them",
                 )
 
     @staticmethod
@@ -125,7 +125,7 @@ class _Summary:
         present = np.flatnonzero(self.qualities)
         if platform == "illumina" and len(present) and present[0] >= 64 and present[-1] > 80:
             raise InputError(
-                f"the qualities run from '{chr(present[0])}' to '{chr(present[-1])}', the Phred+64 form used until 2011",
+                f"the qualities run from '{chr(present[0])}' to '{chr(present[-1])}', the Phred+64 form of old files",
                 path=path,
                 remedy="convert them to Phred+33, for example with seqtk seq -VQ64",
             )

@@ -173,7 +173,9 @@ def write_shard(path: Path, batches: Iterable[Batch], embed, d: int) -> Shard:
                     batch.sequences,
                     pa.repeat(pa.scalar(""), count) if batch.mates is None else batch.mates,
                     pa.array(batch.error_rates),
-                    pa.FixedSizeListArray.from_arrays(pa.array(embeddings.reshape(-1)), type=schema.field("embedding").type),
+                    pa.FixedSizeListArray.from_arrays(
+                        pa.array(embeddings.reshape(-1)), type=schema.field("embedding").type
+                    ),
                 ]
                 writer.write_table(pa.Table.from_arrays(columns, schema=schema), row_group_size=count)
                 first_fragment = batch.first_fragment if first_fragment is None else first_fragment

@@ -1,0 +1,78 @@
+# Every target prepares the virtual environment .venv that it needs, from hashed locks, and never calls apt.
+
+PYTHON ?= python3
+PY := .venv/bin/python
+UV := uv==0.13.9
+PYTEST_ARGS ?=
+DEMO := --directory demo/run --configfile demo/config.yaml
+
+# A stamp carries its lock's checksum, so a changed lock is installed again however the file's date came about.
+RUN_ENV := .venv/run-$(firstword $(shell cksum < requirements/run.txt)).stamp
+DEV_ENV := .venv/dev-$(firstword $(shell cksum < requirements/dev.txt)).stamp
+PIP_INSTALL := $(PY) -m pip install --quiet --no-input --disable-pip-version-check --require-hashes
+
+# These would let another Python's packages, or a personal Snakemake profile, into the run.
+unexport PYTHONPATH PYTHONHOME SNAKEMAKE_PROFILE
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test lint unit mpi workflow system-deps lock bench clean
+
+help: ## list the targets
+	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+demo: $(RUN_ENV) ## run the demo community and print its figures and where the report is
+	.venv/bin/snakemake --profile profiles/local $(DEMO)
+	@PYTHONPATH=src $(PY) scripts/show_summary.py demo/run/results
+
+test: lint unit mpi workflow ## run every check that needs no system package
+
+lint: $(DEV_ENV) ## check the style of Python and Snakemake code
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	.venv/bin/snakefmt --check Snakefile rules
+	.venv/bin/snakemake --lint $(DEMO)
+
+unit: $(DEV_ENV) ## test the library's modules one by one
+	$(PY) -m pytest $(PYTEST_ARGS) tests/unit
+
+mpi: $(DEV_ENV) ## test the clustering on several MPI ranks
+	$(PY) -m pytest $(PYTEST_ARGS) tests/mpi
+
+workflow: $(DEV_ENV) ## test the workflow from reads to report
+	$(PY) -m pytest $(PYTEST_ARGS) tests/workflow
+
+system-deps: ## install the Debian packages that some tests want (as root)
+	@command -v apt-get > /dev/null || { echo "system-deps: no apt-get here; install what requirements/debian.txt lists by other means" >&2; exit 1; }
+	apt-get -o Acquire::Retries=3 update --quiet
+	sed 's/#.*//' requirements/debian.txt | DEBIAN_FRONTEND=noninteractive xargs apt-get -o Acquire::Retries=3 install --yes --no-install-recommends
+
+lock: ## pin requirements/*.in again, with hashes (UPGRADE=--upgrade takes newer versions)
+	@set -e; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	$(PYTHON) -m venv "$$dir"; \
+	"$$dir/bin/python" -m pip install --quiet --no-input --disable-pip-version-check $(UV); \
+	for name in run dev; do \
+		"$$dir/bin/uv" pip compile --no-header --no-emit-index-url --no-emit-find-links --universal \
+			--python-version 3.11 --generate-hashes $(UPGRADE) -o requirements/$$name.txt requirements/$$name.in > /dev/null; \
+	done
+
+bench: $(RUN_ENV) ## measure the speed of the embedding
+	PYTHONPATH=src $(PY) benchmarks/embed_speed.py
+
+clean: ## remove what runs and tests have written; .venv stays
+	rm -rf demo/run .snakemake .pytest_cache .ruff_cache infra/build
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+$(PY):
+	@command -v $(PYTHON) > /dev/null || { echo "readclade: no '$(PYTHON)' found; install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "readclade: $$($(PYTHON) --version) is too old; it needs Python 3.11 or newer, name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { echo "readclade: $(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+
+$(RUN_ENV): | $(PY)
+	$(PIP_INSTALL) -r requirements/run.txt
+	@rm -f .venv/run-*.stamp .venv/dev-*.stamp && touch $@
+
+$(DEV_ENV): $(RUN_ENV)
+	$(PIP_INSTALL) -r requirements/dev.txt
+	@rm -f .venv/dev-*.stamp && touch $@

@@ -1,0 +1,43 @@
+rule cluster:
+    input:
+        manifest="staged/{sample}/manifest.json",
+        code=get_code(
+            "cluster_fragments",
+            "clustering/communicator",
+            "clustering/job",
+            "clustering/kmeans",
+            "clustering/outputs",
+            "clustering/whitening",
+        ),
+    output:
+        clusters="results/{sample}/cluster/clusters.h5",
+        assignments=report(
+            "results/{sample}/cluster/assignments.parquet",
+            caption="../docs/captions/clusters.rst",
+            category="Clusters",
+            subcategory="{sample}",
+        ),
+        binning="results/{sample}/cluster/binning.tsv",
+    log:
+        "logs/cluster/{sample}.log",
+    benchmark:
+        "logs/cluster/{sample}.benchmark.tsv"
+    threads: 1
+    resources:
+        # The launcher and the number of ranks are the profile's; the result does not depend on them.
+        mpi="mpiexec",
+        tasks=1,
+        mem_mb=4000,
+        runtime="12h",
+    params:
+        out=subpath(output.clusters, parent=True),
+        clustering=config["clustering"],
+    conda:
+        "../envs/cluster.yaml"
+    message:
+        "Clustering the fragments of sample {wildcards.sample} on {resources.tasks} MPI ranks"
+    shell:
+        "{resources.mpi} -n {resources.tasks} python -m mpi4py {input.code[0]:q} --manifest {input.manifest}"
+        " --out {params.out} --k {params.clustering[k]} --seed {params.clustering[seed]}"
+        " --directions {params.clustering[directions]} --seedings {params.clustering[seedings]}"
+        " --ranks {resources.tasks} 2>&1 | tee {log}"

@@ -1,0 +1,112 @@
+# What all rules share: the checked configuration and tables, the functions that rules take their inputs and
+# parameters from, and the start of every shell command.
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+BASEDIR = Path(workflow.basedir)
+sys.path.insert(0, str(BASEDIR / "src"))
+
+from readclade import tables
+from readclade.errors import ReadcladeError
+from readclade.manifest import read_manifest
+from readclade.reads import get_paths
+
+# bash is told where the library is and, unless conda makes the environments, to use Snakemake's own. A prefix of our
+# own replaces Snakemake's strict mode, so it is stated again.
+shell.prefix(
+    "set -euo pipefail; "
+    f"export PYTHONPATH={shlex.quote(str(BASEDIR / 'src'))} PYTHONNOUSERSITE=1 RAY_USAGE_STATS_ENABLED=0; "
+    + (
+        ""
+        if workflow.deployment_settings.deployment_method
+        else f'export PATH={shlex.quote(os.path.dirname(sys.executable))}:"$PATH"; '
+    )
+)
+
+try:
+    config = tables.check_config(config)
+    SAMPLES = tables.read_samples(config["samples"])
+    REFERENCES = tables.read_references(config["references"])
+except ReadcladeError as error:
+    raise WorkflowError(str(error)) from None
+
+
+wildcard_constraints:
+    sample="|".join(map(re.escape, SAMPLES)),
+
+
+def get_code(script, *modules):
+    """Return the files whose change runs a rule again: its script and the library modules that decide its output."""
+    sources = [BASEDIR / "src/readclade" / f"{module}.py" for module in modules]
+    return [str(path) for path in (BASEDIR / "scripts" / f"{script}.py", *sources)]
+
+
+def get_read_files(wildcards):
+    """Return the FASTQ files of a sample."""
+    return [path for lane in SAMPLES[wildcards.sample].lanes for path in get_paths(lane)]
+
+
+def get_lane_arguments(wildcards):
+    """Return one --lane option per lane, quoted for the shell."""
+    lanes = ([lane.fq1] + ([lane.fq2] if lane.fq2 else []) for lane in SAMPLES[wildcards.sample].lanes)
+    return " ".join(shlex.join(["--lane", *lane]) for lane in lanes)
+
+
+def get_platform(wildcards):
+    """Return the platform of a sample."""
+    return SAMPLES[wildcards.sample].platform
+
+
+def get_embed_memory(wildcards, threads):
+    """Return the megabytes that Ray's own processes and one batch of reads per actor take."""
+    return 2000 + 600 * threads
+
+
+def get_truth(wildcards):
+    """Return the file with the true origin of a sample's reads."""
+    return SAMPLES[wildcards.sample].truth
+
+
+def get_samples_with_truth():
+    """Return the names of the samples whose true origin is known."""
+    return [name for name, sample in SAMPLES.items() if sample.truth]
+
+
+def get_resolved_config():
+    """Return the resolved configuration as JSON, for the report."""
+    return json.dumps(config, sort_keys=True)
+
+
+def get_reference_files():
+    """Return the FASTA files of all references."""
+    return [reference.fasta for reference in REFERENCES]
+
+
+def is_damaged(manifest):
+    """Return whether a manifest lists a shard that is missing or of the wrong size."""
+    try:
+        return not all(shard.is_complete(manifest.parent) for shard in read_manifest(manifest).shards)
+    except ReadcladeError:
+        return True
+
+
+def plan_damaged_shards():
+    """Put the stages back on the plan whose shards were lost after they had run.
+
+    Snakemake sees only the manifest, because the number of shards is not known before `fetch` has counted the reads.
+    Forcing the manifest is what `--forcerun FILE` on the command line would do.
+    """
+    manifests = [Path(folder) / name / "manifest.json" for folder in ("shards", "staged") for name in SAMPLES]
+    damaged = {str(path) for path in manifests if path.exists() and is_damaged(path)}
+    if damaged:
+        workflow.dag_settings.forcerun = frozenset(workflow.dag_settings.forcerun) | damaged
+
+
+if workflow.is_main_process:
+    plan_damaged_shards()

@@ -1,0 +1,28 @@
+rule embed:
+    input:
+        reads=get_read_files,
+        summary="reads/{sample}/reads.json",
+        index="reads/{sample}/index",
+        code=get_code("embed_fragments", "embedding", "embedders", "fastq", "kmer", "projection", "shards"),
+    output:
+        manifest="shards/{sample}/manifest.json",
+    log:
+        "logs/embed/{sample}.log",
+    benchmark:
+        "logs/embed/{sample}.benchmark.tsv"
+    threads: 8
+    resources:
+        mem_mb=get_embed_memory,
+        runtime="12h",
+        ray_address="local",
+    params:
+        out=subpath(output.manifest, parent=True),
+        embedder=config["embedder"],
+    conda:
+        "../envs/embed.yaml"
+    message:
+        "Embedding the fragments of sample {wildcards.sample} with {params.embedder[name]}"
+    shell:
+        "python {input.code[0]:q} --reads {input.summary} --out {params.out} --embedder {params.embedder[name]}"
+        " --k {params.embedder[k]} --d {params.embedder[d]} --actors {threads} --address {resources.ray_address}"
+        " 2>&1 | tee {log}"

@@ -1,0 +1,27 @@
+rule fetch:
+    input:
+        reads=get_read_files,
+        code=get_code("fetch_reads", "reads", "fastq"),
+    output:
+        summary="reads/{sample}/reads.json",
+        index=directory("reads/{sample}/index"),
+    log:
+        "logs/fetch/{sample}.log",
+    benchmark:
+        "logs/fetch/{sample}.benchmark.tsv"
+    threads: 2
+    resources:
+        mem_mb=1000,
+        runtime="2h",
+    params:
+        out=subpath(output.summary, parent=True),
+        platform=get_platform,
+        lanes=get_lane_arguments,
+        shard_bases=config["shards"]["bases"],
+    conda:
+        "../envs/fetch.yaml"
+    message:
+        "Checking and counting the reads of sample {wildcards.sample}"
+    shell:
+        "python {input.code[0]:q} --sample {wildcards.sample} --platform {params.platform} {params.lanes}"
+        " --out {params.out} --shard-bases {params.shard_bases} --threads {threads} 2>&1 | tee {log}"

@@ -1,0 +1,34 @@
+rule report:
+    input:
+        samples=config["samples"],
+        reads=expand("reads/{sample}/reads.json", sample=SAMPLES),
+        shards=expand("shards/{sample}/manifest.json", sample=SAMPLES),
+        clusters=expand("results/{sample}/cluster/clusters.h5", sample=SAMPLES),
+        assignments=expand("results/{sample}/cluster/assignments.parquet", sample=SAMPLES),
+        taxa=expand("results/{sample}/taxa.tsv", sample=SAMPLES),
+        profiles=expand("results/{sample}/profile.tsv", sample=SAMPLES),
+        evaluations=expand("results/{sample}/evaluation.tsv", sample=get_samples_with_truth()),
+        template=str(BASEDIR / "src/readclade/templates/report.html.jinja"),
+        code=get_code("write_report", "report", "figures", "provenance"),
+    output:
+        html=report("results/report.html", caption="../docs/captions/report.rst", category="Report"),
+        crate="results/ro-crate-metadata.json",
+        summary="results/summary.tsv",
+    log:
+        "logs/report/report.log",
+    benchmark:
+        "logs/report/report.benchmark.tsv"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime="1h",
+    params:
+        config=get_resolved_config(),
+    conda:
+        "../envs/report.yaml"
+    message:
+        "Writing the report"
+    shell:
+        "python {input.code[0]:q} --samples {input.samples:q} --config <(printf %s {params.config:q}) --results results"
+        " --reads reads --shards shards --logs logs --out {output.html} --crate {output.crate}"
+        " --summary {output.summary} 2>&1 | tee {log}"

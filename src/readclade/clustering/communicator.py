@@ -1,0 +1,71 @@
+"""What the ranks of the MPI job do together; every function here is collective."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+from mpi4py import MPI
+
+from readclade.errors import ReadcladeError
+
+T = TypeVar("T")
+
+
+class RankError(ReadcladeError):
+    """Report, on every rank alike, what went wrong on one of them."""
+
+
+def check_size(comm: MPI.Comm, expected: int | None) -> None:
+    """Refuse to run where the ranks did not find each other.
+
+    A launcher of another MPI library than ours starts N programs that each believe to be alone, and returns 0.
+
+    Raises:
+        ReadcladeError: the communicator does not have the expected number of ranks.
+    """
+    if expected is not None and comm.size != expected:
+        raise ReadcladeError(
+            f"expected {expected} MPI ranks but found {comm.size}",
+            remedy="start the ranks with the mpiexec of the environment's own mpich, or with srun --mpi=pmi2",
+        )
+
+
+def run_on_each(comm: MPI.Comm, function: Callable[[], T]) -> T:
+    """Call a function on each rank; where one rank fails, raise on all, so that none waits for ever.
+
+    Raises:
+        RankError: the error of the lowest rank that failed. Other exceptions than ReadcladeError pass through: they
+            are bugs, and `python -m mpi4py` aborts all ranks for them.
+    """
+    result, failure = None, None
+    try:
+        result = function()
+    except ReadcladeError as error:
+        failure = str(error)
+    failures = [text for text in comm.allgather(failure) if text is not None]
+    if failures:
+        raise RankError(failures[0])
+    return result
+
+
+def sum_integers(comm: MPI.Comm, values: np.ndarray) -> np.ndarray:
+    """Return the sum over ranks of an int64 array; exact, hence the same for any number of ranks."""
+    total = np.empty_like(values)
+    comm.Allreduce(values, total, op=MPI.SUM)
+    return total
+
+
+def gather_rows(comm: MPI.Comm, rows: np.ndarray) -> np.ndarray:
+    """Return the rows of all ranks, in the order of ranks, on every rank.
+
+    Args:
+        rows: (n, m) array, m and dtype the same on every rank, n >= 0 any.
+    """
+    counts = np.array(comm.allgather(len(rows)), np.int64)
+    width = rows.shape[1]
+    total = np.empty((int(counts.sum()), width), rows.dtype)
+    sizes = counts * width
+    offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    kind = MPI._typedict[rows.dtype.char]
+    comm.Allgatherv(np.ascontiguousarray(rows), [total, sizes, offsets, kind])
+    return total

@@ -1,0 +1,278 @@
+"""k-means in whole numbers: the same clusters, bit for bit, on any number of ranks and any machine.
+
+Points and centroids lie on an integer lattice (`whitening.LATTICE_STEPS`). With coordinates below 2^18 and at most
+2^10 directions every product, squared distance and weighted sum is a whole number below 2^53 (distances, in float64
+matrix products) or 2^63 (sums, in int64). Whole numbers add up to the same in any order, so neither the distribution
+over ranks nor the matrix library can change a result. Ties go to the lowest number.
+
+Seeding is k-means|| (Bahmani et al. 2012, "Scalable k-means++"); iterations are Lloyd's, weighted by bases.
+"""
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from mpi4py import MPI
+
+from readclade.clustering.communicator import gather_rows, sum_integers
+from readclade.errors import ConfigError
+
+_BLOCK_ROWS = 8192
+_ROUNDS = 5
+_MAX_ITERATIONS = 300
+_TOLERANCE = 1_000_000  # stop when an iteration gains less than this part of the objective
+_OBJECTIVE_BITS = 20  # a weighted squared distance is summed in two parts, so that neither overflows
+
+
+@numba.njit(cache=True)
+def _add_up(points, weights, labels, distances, sums, totals, objective):
+    """Add weighted coordinates and weights by label, and the weighted squared distances in two parts."""
+    for i in range(len(labels)):
+        label = labels[i]
+        weight = weights[i]
+        totals[label] += weight
+        for column in range(points.shape[1]):
+            sums[label, column] += weight * points[i, column]
+        objective[0] += weight * (distances[i] >> _OBJECTIVE_BITS)
+        objective[1] += weight * (distances[i] & ((1 << _OBJECTIVE_BITS) - 1))
+
+
+@numba.njit(cache=True)
+def _hash_uniform(seed, identifiers):
+    """Return a uniform number in (0, 1) for each identifier (splitmix64), the same on every rank."""
+    result = np.empty(len(identifiers))
+    for i in range(len(identifiers)):
+        x = np.uint64(identifiers[i]) + np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        x = x ^ (x >> np.uint64(31))
+        result[i] = (np.float64(x >> np.uint64(11)) + 0.5) / 9007199254740992.0
+    return result
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What one pass over the points gives.
+
+    Attributes:
+        labels: (n,) int32, the nearest centroid of each of this rank's points.
+        distances: (n,) int64 squared lattice distances to it.
+        sums: (k, r) int64, weighted sums of coordinates over all ranks.
+        totals: (k,) int64, weights over all ranks.
+        objective: weighted sum of squared distances over all ranks, in lattice units.
+    """
+
+    labels: np.ndarray
+    distances: np.ndarray
+    sums: np.ndarray
+    totals: np.ndarray
+    objective: int
+
+
+class Points:
+    """The points of all ranks, of which this rank holds a part: all that k-means needs to know of its data.
+
+    Attributes:
+        count: number of points over all ranks.
+        dim: number of coordinates, r.
+    """
+
+    def __init__(self, comm: MPI.Comm, points: np.ndarray, weights: np.ndarray, identifiers: np.ndarray):
+        """Take this rank's part. Collective.
+
+        Args:
+            points: (n, r) int32 lattice coordinates.
+            weights: (n,) int64, >= 0.
+            identifiers: (n,) int64, different for every point over all ranks; decides ties and random numbers.
+        """
+        self.comm, self.points, self.weights, self.identifiers = comm, points, weights, identifiers
+        self.dim = points.shape[1]
+        self.count, total = sum_integers(comm, np.array([len(points), weights.sum()], np.int64)).tolist()
+        if total >= 2**45:
+            raise ConfigError(
+                f"{total:,} bases are more than whole-number sums can hold (2^45)",
+                remedy="cluster fewer samples at once",
+            )
+
+    def get_distances(
+        self, centroids: np.ndarray, with_second: bool = False
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return of this rank's points the nearest centroid, the squared distance to it and to the second nearest.
+
+        Args:
+            centroids: (k, r) int64, k >= 1.
+            with_second: whether second distances are wanted; without, and with k = 1, they are -1.
+        """
+        n = len(self.points)
+        labels, nearest, second = np.zeros(n, np.int32), np.zeros(n, np.int64), np.full(n, -1, np.int64)
+        columns = centroids.T.astype(np.float64)
+        norms = (columns * columns).sum(axis=0)
+        for begin in range(0, n, _BLOCK_ROWS):
+            rows = slice(begin, begin + _BLOCK_ROWS)
+            block = self.points[rows].astype(np.float64)
+            distances = block @ columns
+            distances *= -2
+            distances += norms
+            distances += (block * block).sum(axis=1)[:, None]
+            index = distances.argmin(axis=1)
+            labels[rows] = index
+            row_numbers = np.arange(len(block))
+            nearest[rows] = distances[row_numbers, index]
+            if with_second and len(centroids) > 1:
+                distances[row_numbers, index] = np.inf
+                second[rows] = distances.min(axis=1)
+        return labels, nearest, second
+
+    def assign(self, centroids: np.ndarray) -> Assignment:
+        """Assign every point to its nearest centroid and add up. Collective."""
+        labels, distances, _ = self.get_distances(centroids)
+        k = len(centroids)
+        sums, totals, objective = np.zeros((k, self.dim), np.int64), np.zeros(k, np.int64), np.zeros(2, np.int64)
+        _add_up(self.points, self.weights, labels, distances, sums, totals, objective)
+        packed = sum_integers(self.comm, np.concatenate([sums.reshape(-1), totals, objective]))
+        high, low = packed[-2:].tolist()
+        return Assignment(
+            labels,
+            distances,
+            packed[: k * self.dim].reshape(k, self.dim),
+            packed[k * self.dim : -2],
+            (high << _OBJECTIVE_BITS) + low,
+        )
+
+    def get_rows(self, chosen: np.ndarray) -> np.ndarray:
+        """Return the points that `chosen` (n,) bool marks on each rank, in the order of identifiers. Collective."""
+        rows = np.column_stack([self.identifiers[chosen], self.points[chosen].astype(np.int64)])
+        gathered = gather_rows(self.comm, rows)
+        return gathered[np.argsort(gathered[:, 0], kind="stable"), 1:]
+
+    def get_lowest(self, keys: np.ndarray, count: int) -> np.ndarray:
+        """Return the `count` points with the lowest keys (n,) float64, ties to the lowest identifier. Collective."""
+        order = np.lexsort([self.identifiers, keys])[:count]
+        # Keys travel as float64 beside integers: two gathers keep both exact.
+        gathered_keys = gather_rows(self.comm, keys[order].reshape(-1, 1))[:, 0]
+        gathered = gather_rows(self.comm, np.column_stack([self.identifiers, self.points.astype(np.int64)])[order])
+        return gathered[np.lexsort([gathered[:, 0], gathered_keys])[:count], 1:]
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """The result of k-means.
+
+    Attributes:
+        centroids: (k, r) int64 lattice coordinates.
+        objectives: weighted sum of squared lattice distances before each iteration and at the end.
+        seeding: number of the seeding that won.
+    """
+
+    centroids: np.ndarray
+    objectives: list[int]
+    seeding: int
+
+
+def run_kmeans(points: Points, k: int, seed: int = 0, seedings: int = 4, report=lambda line: None) -> Clustering:
+    """Cluster the points; of several seedings the one with the lowest objective wins. Collective.
+
+    Args:
+        k: number of clusters, 1 .. number of points.
+        seed: any number >= 0; the same seed gives the same result.
+        seedings: how many seedings to try, >= 1.
+
+    Raises:
+        ConfigError: k is larger than the number of points, or than the number of different points.
+    """
+    if k > points.count:
+        raise ConfigError(
+            f"k = {k} is larger than the number of fragments that can be clustered, {points.count}",
+            remedy="set clustering: k to a smaller number",
+        )
+    best = None
+    for seeding in range(seedings):
+        clustering = _iterate(points, seed_centroids(points, k, seed * 1009 + seeding), seeding)
+        report(
+            f"seeding {seeding + 1} of {seedings}: {len(clustering.objectives)} iterations,"
+            f" objective {clustering.objectives[-1]:.6e}"
+        )
+        if best is None or clustering.objectives[-1] < best.objectives[-1]:
+            best = clustering
+    return best
+
+
+def _iterate(points: Points, centroids: np.ndarray, seeding: int) -> Clustering:
+    """Run Lloyd's iterations until they gain less than a millionth of the objective. Collective."""
+    objectives = []
+    for _ in range(_MAX_ITERATIONS):
+        assignment = points.assign(centroids)
+        objectives.append(assignment.objective)
+        if len(objectives) > 1 and (objectives[-2] - objectives[-1]) * _TOLERANCE < objectives[-2]:
+            break
+        filled = assignment.totals > 0
+        moved = centroids.copy()
+        weights = assignment.totals[filled, None]
+        moved[filled] = (assignment.sums[filled] + weights // 2) // weights
+        empty = int((~filled).sum())
+        if empty:
+            # An empty cluster starts again at the point that is farthest from its centroid.
+            moved[~filled] = points.get_lowest(-assignment.distances.astype(np.float64), empty)
+        if np.array_equal(moved, centroids):
+            break
+        centroids = moved
+    return Clustering(centroids, objectives, seeding)
+
+
+def seed_centroids(points: Points, k: int, seed: int) -> np.ndarray:
+    """Return (k, r) int64 starting centroids by k-means||. Collective.
+
+    Raises:
+        ConfigError: there are fewer than k different points.
+    """
+
+    def draw(number: int) -> np.ndarray:
+        return _hash_uniform(np.uint64(seed * 64 + number), points.identifiers)
+
+    # The smallest of -log(u)/w is one weighted draw (Efraimidis and Spirakis 2006).
+    with np.errstate(divide="ignore"):
+        candidates = points.get_lowest(-np.log(draw(0)) / points.weights, 1)
+    _, distances, _ = points.get_distances(candidates)
+    for number in range(1, _ROUNDS + 40):
+        objective = _sum_weighted(points, distances)
+        if objective == 0 or (number > _ROUNDS and len(candidates) >= k):
+            break
+        odds = 2 * k * points.weights.astype(np.float64) * distances.astype(np.float64) / objective
+        fresh = points.get_rows(draw(number) < odds)
+        if len(fresh):
+            candidates = np.concatenate([candidates, fresh])
+            distances = np.minimum(distances, points.get_distances(fresh)[1])
+    candidates = np.unique(candidates, axis=0)
+    if len(candidates) < k:
+        raise ConfigError(
+            f"k = {k} is larger than the number of different fragments, {len(candidates)}",
+            remedy="set clustering: k to a smaller number",
+        )
+    weights = points.assign(candidates).totals
+    centroids = np.empty((k, points.dim), np.int64)
+    if points.comm.rank == 0:
+        centroids[:] = _choose_candidates(candidates, np.maximum(weights, 1), k, np.random.default_rng([seed, k]))
+    points.comm.Bcast(centroids)
+    return centroids
+
+
+def _sum_weighted(points: Points, distances: np.ndarray) -> int:
+    high = points.weights * (distances >> _OBJECTIVE_BITS)
+    low = points.weights * (distances & ((1 << _OBJECTIVE_BITS) - 1))
+    high, low = sum_integers(points.comm, np.array([high.sum(), low.sum()], np.int64)).tolist()
+    return (high << _OBJECTIVE_BITS) + low
+
+
+def _choose_candidates(candidates: np.ndarray, weights: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
+    """Reduce the candidates to k by weighted k-means++ with greedy choice (Arthur and Vassilvitskii 2007)."""
+    values = candidates.astype(np.float64)
+    chosen = [int(rng.choice(len(values), p=weights / weights.sum()))]
+    nearest = ((values - values[chosen[0]]) ** 2).sum(axis=1)
+    for _ in range(1, k):
+        odds = weights * nearest
+        trials = rng.choice(len(values), size=2 + int(np.log(k)), p=odds / odds.sum())
+        shrunk = [np.minimum(nearest, ((values - values[trial]) ** 2).sum(axis=1)) for trial in trials]
+        best = int(np.argmin([(weights * distances).sum() for distances in shrunk]))
+        chosen.append(int(trials[best]))
+        nearest = shrunk[best]
+    return candidates[chosen]
