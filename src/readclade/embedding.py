@@ -7,6 +7,7 @@ die at any time: what `progress.json` holds is kept, the rest is made again with
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,6 +25,7 @@ from readclade.shards import read_batches, write_shard
 
 # Enough fragments for stable directions, few enough to embed on one core in seconds.
 _FIT_FRAGMENTS = 50_000
+_PROGRESS = "progress.json"
 # The modules whose code decides what stands in a shard.
 _DECISIVE_MODULES = ("embedding", "fastq", "kmer", "projection", "shards")
 
@@ -68,12 +70,14 @@ def fit_first_fragments(reads: dict, folder: Path, embedder: Embedder, d: int) -
 class ShardEmbedder:
     """The Ray Data actor: loads the embedder once, then makes one shard after another."""
 
-    def __init__(self, reads_path: str, out: str, embedder: dict, projection: dict):
+    def __init__(self, reads_path: str, out: str):
         self._folder = Path(reads_path).parent
         self._reads = load_reads(Path(reads_path))
         self._out = Path(out)
+        # Read from the file: Ray restarts an actor safely only with small arguments.
+        embedder = json.loads((self._out / _PROGRESS).read_text(encoding="utf-8"))["embedder"]
         self._embedder = get_embedder(embedder["name"], embedder["parameters"])
-        self._projection = Projection.from_json(projection)
+        self._projection = Projection.from_json(embedder["projection"])
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list]:
         """Make the shards whose numbers are in batch["shard"]; return them as columns."""
@@ -143,17 +147,18 @@ def embed_reads(
     if shards:
         report(f"{len(shards)} of {len(reads['shards'])} shards are there already")
     if missing:
-        for shard in _run_actors(reads_path, out, done.embedder, missing, actors, address, report, reads):
+        done.write(out / _PROGRESS)
+        for shard in _run_actors(reads_path, out, missing, actors, address, report, reads):
             shards[shard.file] = shard
             done = replace(done, shards=tuple(shards[file] for file in sorted(shards)))
-            done.write(out / "progress.json")
+            done.write(out / _PROGRESS)
     done.write(out / "manifest.json")
     return done
 
 
 def _load_progress(out: Path, fingerprint: str) -> Manifest | None:
     """Return what an earlier run left whole, or None where there is nothing that fits."""
-    path = out / "progress.json"
+    path = out / _PROGRESS
     if not path.exists():
         return None
     try:
@@ -167,7 +172,7 @@ def _load_progress(out: Path, fingerprint: str) -> Manifest | None:
     return replace(manifest, shards=tuple(shard for shard in manifest.shards if shard.is_intact(out)))
 
 
-def _run_actors(reads_path, out, embedder, missing, actors, address, report, reads):
+def _run_actors(reads_path, out, missing, actors, address, report, reads):
     """Yield the missing shards as the actors finish them."""
     started = time.monotonic()
     _start_ray(actors, address)
@@ -179,7 +184,7 @@ def _run_actors(reads_path, out, embedder, missing, actors, address, report, rea
             [{"shard": index} for index in missing], override_num_blocks=len(missing)
         ).map_batches(
             ShardEmbedder,
-            fn_constructor_args=(str(reads_path), str(out), embedder, embedder["projection"]),
+            fn_constructor_args=(str(reads_path), str(out)),
             compute=ray.data.ActorPoolStrategy(size=min(actors, len(missing))),
             batch_size=1,
             num_cpus=1,
@@ -202,14 +207,20 @@ def _run_actors(reads_path, out, embedder, missing, actors, address, report, rea
 
 
 def _start_ray(actors: int, address: str | None) -> None:
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)  # our own lines of progress say what a person needs
     if address is None:
-        # The shards do not pass through the object store; the smallest one will do.
-        ray.init(num_cpus=actors, include_dashboard=False, object_store_memory=100 * 2**20, logging_level="warning")
+        ray.init(
+            address="local",  # else RAY_ADDRESS would decide
+            num_cpus=actors,
+            include_dashboard=False,
+            object_store_memory=100 * 2**20,  # shards do not pass through it: nearly the smallest will do
+            logging_level="error",
+        )
     else:
         package = Path(__file__).parent
-        ray.init(address=address, runtime_env={"py_modules": [str(package)]}, logging_level="warning")
+        ray.init(address=address, runtime_env={"py_modules": [str(package)]}, logging_level="error")
 
 
 def _get_cause(error: BaseException) -> BaseException:
