@@ -31,3 +31,4 @@ rule all:
     input:
         "results/report.html",
         "results/ro-crate-metadata.json",
+        get_bins(),

@@ -41,3 +41,28 @@ rule cluster:
         " --out {params.out} --k {params.clustering[k]} --seed {params.clustering[seed]}"
         " --directions {params.clustering[directions]} --seedings {params.clustering[seedings]}"
         " --ranks {resources.tasks} 2>&1 | tee {log}"
+
+
+rule write_bins:
+    input:
+        reads=get_read_files,
+        summary="reads/{sample}/reads.json",
+        assignments="results/{sample}/cluster/assignments.parquet",
+        code=get_code("write_bins", "bins"),
+    output:
+        bins=directory("results/{sample}/bins"),
+    log:
+        "logs/write_bins/{sample}.log",
+    benchmark:
+        "logs/write_bins/{sample}.benchmark.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime="12h",
+    conda:
+        "../envs/embed.yaml"
+    message:
+        "Writing the reads of each cluster of sample {wildcards.sample}"
+    shell:
+        "python {input.code[0]:q} --reads {input.summary} --assignments {input.assignments} --out {output.bins}"
+        " 2>&1 | tee {log}"

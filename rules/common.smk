@@ -83,6 +83,11 @@ def get_resolved_config():
     return json.dumps(config, sort_keys=True)
 
 
+def get_bins():
+    """Return the folders with the reads of each cluster, where the configuration wants them."""
+    return expand("results/{sample}/bins", sample=SAMPLES if config["bins"] else [])
+
+
 def get_reference_files():
     """Return the FASTA files of all references."""
     return [reference.fasta for reference in REFERENCES]

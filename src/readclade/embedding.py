@@ -17,10 +17,11 @@ import numpy as np
 import ray
 
 from readclade.embedders import Embedder, get_embedder
-from readclade.errors import InputError, ReadcladeError
+from readclade.errors import ReadcladeError
 from readclade.files import hash_file
 from readclade.manifest import Manifest, Shard
 from readclade.projection import Projection, fit_projection
+from readclade.reads import load_reads
 from readclade.shards import read_batches, write_shard
 
 # Enough fragments for stable directions, few enough to embed on one core in seconds.
@@ -28,18 +29,6 @@ _FIT_FRAGMENTS = 50_000
 _PROGRESS = "progress.json"
 # The modules whose code decides what stands in a shard.
 _DECISIVE_MODULES = ("embedding", "fastq", "kmer", "projection", "shards")
-
-
-def load_reads(path: Path) -> dict:
-    """Read `reads.json`.
-
-    Raises:
-        InputError: it is missing or no JSON.
-    """
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot be read: {error}", path=path, remedy="run `fetch` for this sample") from None
 
 
 def get_fingerprint(reads: dict, embedder: Embedder, d: int) -> str:

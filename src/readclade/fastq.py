@@ -155,6 +155,11 @@ def write_seek_index(path: str, index: str, threads: int = 1) -> None:
         stream.export_index(index)
 
 
+def get_lines_per_fragment(lane: Lane) -> int:
+    """Return how many lines of one file make one fragment."""
+    return 8 if lane.fq2 == INTERLEAVED else 4
+
+
 def iterate_fragments(streams: list[TrackedStream], lane: Lane) -> Iterator[Mates]:
     """Yield the records of each fragment, mates together and in step.
 

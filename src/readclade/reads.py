@@ -182,6 +182,18 @@ def summarise_reads(
     return result
 
 
+def load_reads(path: Path) -> dict:
+    """Read `reads.json`.
+
+    Raises:
+        InputError: it is missing or no JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot be read: {error}", path=path, remedy="run `fetch` for this sample") from None
+
+
 def get_paths(lane: Lane) -> list[str]:
     """Return the one or two files of a lane."""
     return [lane.fq1] if lane.fq2 in (None, fastq.INTERLEAVED) else [lane.fq1, lane.fq2]
@@ -198,7 +210,7 @@ def _index_file(path: str, out: Path, name: str, threads: int, shards: int) -> s
 def _scan_lane(lane: Lane, number: int, shards: list[dict], summary: _Summary, shard_bases: int, report) -> dict:
     """Read one lane through; append its shards and add to the summary."""
     paths = get_paths(lane)
-    stride = 2 if lane.fq2 == fastq.INTERLEAVED else 1  # records of one file that make one fragment
+    lines = fastq.get_lines_per_fragment(lane)
     begin = [0] * len(paths)
     fragments = bases = shard_fragments = shard_size = 0
     first_fragment = shards[-1]["first_fragment"] + shards[-1]["fragments"] if shards else 0
@@ -209,14 +221,14 @@ def _scan_lane(lane: Lane, number: int, shards: list[dict], summary: _Summary, s
     def close_batch():
         nonlocal batch_bases, batched
         for path, (sequences, qualities) in zip(paths, batches, strict=True):
-            summary.add(sequences, qualities, path, batched * stride)
+            summary.add(sequences, qualities, path, batched * lines // 4)
             sequences.clear()
             qualities.clear()
         batched, batch_bases = fragments, 0
 
     def close_shard():
         nonlocal begin, shard_fragments, shard_size
-        end = [stream.get_line_offset(4 * fragments * stride) for stream in streams]
+        end = [stream.get_line_offset(lines * fragments) for stream in streams]
         shards.append(
             {
                 "lane": number,
@@ -243,9 +255,9 @@ def _scan_lane(lane: Lane, number: int, shards: list[dict], summary: _Summary, s
                 size += len(mate.sequence)
             if not record.id:
                 raise InputError(
-                    f"read {fragments * stride + 1:,} has no name",
+                    f"read {lines * fragments // 4 + 1:,} has no name",
                     path=lane.fq1,
-                    line=4 * fragments * stride + 1,
+                    line=lines * fragments + 1,
                     remedy="give every read a name after '@'",
                 )
             fragments += 1
@@ -256,7 +268,7 @@ def _scan_lane(lane: Lane, number: int, shards: list[dict], summary: _Summary, s
             if batch_bases >= _BATCH_BASES:
                 close_batch()
                 for stream in streams:
-                    stream.forget_before(4 * fragments * stride)
+                    stream.forget_before(lines * fragments)
                 if time.monotonic() - told > 5:
                     told = time.monotonic()
                     report(f"{lane.fq1}: {fragments:,} fragments, {bases / (told - started) / 1e6:.0f} Mb a second")

@@ -200,7 +200,8 @@ def index_references(
             for tiles, reference in pool.map(lambda item: embed_reference(*item, embedder), batch):
                 writer.write_table(tiles, row_group_size=len(tiles))
                 indexed.append(reference)
-            report(f"{len(indexed):,} of {len(references):,} references")
+            if len(indexed) % max(1, len(references) // 20) < len(batch) or len(indexed) == len(references):
+                report(f"{len(indexed):,} of {len(references):,} references")
         description = {
             "embedder": embedder_json,
             "tile_bp": TILE_BP,

@@ -5,6 +5,7 @@ Every file is one that a rule of the workflow makes. A file that is missing, or 
 """
 
 import csv
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,6 +101,24 @@ def read_rows(path: Path, columns: tuple[str, ...], rule: str) -> list[dict[str,
         if len(cells) != len(header):
             raise fail(f"line {number} has {len(cells)} cells instead of {len(header)}", path, rule)
     return [dict(zip(header, cells, strict=True)) for cells in lines[1:]]
+
+
+def read_json(path: Path, keys: tuple[str, ...], rule: str) -> dict:
+    """Read a JSON object that has at least `keys`.
+
+    Raises:
+        InputError: it is missing or not of this form.
+    """
+    try:
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise fail(f"cannot be read: {error.strerror}", path, rule) from None
+    except ValueError as error:
+        raise fail(f"is not JSON: {error}", path, rule) from None
+    missing = [key for key in keys if not isinstance(value, dict) or key not in value]
+    if missing:
+        raise fail(f"has no '{missing[0]}'", path, rule)
+    return value
 
 
 def read_clusters(path: Path, model: ClusterModel) -> list[Cluster]:

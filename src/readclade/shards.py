@@ -92,7 +92,7 @@ def read_batches(reads: dict, index: int, folder: Path) -> Iterator[Batch]:
                     yield _make_batch(plan["first_fragment"] + fragments, *columns)
                     fragments += len(names)
                     for stream in streams:
-                        stream.forget_before(4 * fragments)
+                        stream.forget_before(fastq.get_lines_per_fragment(lane) * fragments)
                     for column in columns:
                         column.clear()
                     bases = 0

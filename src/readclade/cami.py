@@ -1,0 +1,171 @@
+"""CAMI's files: bioboxes binning (read and written) and profiling (written), version 0.9.1.
+
+Source: https://github.com/bioboxes/rfc/tree/master/data-format
+"""
+
+import gzip
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from readclade.errors import InputError
+from readclade.files import replace_when_done
+from readclade.lineage import Taxon, get_taxa
+from readclade.tables import RANKS
+
+_VERSION = "0.9.1"
+# CAMI calls the highest rank by NCBI's older name.
+_PROFILE_RANKS = ("superkingdom", *RANKS[1:])
+_ROWS = 1 << 16
+_FORM = "give a CAMI binning file: @Version, @SampleID, then @@SEQUENCEID, BINID and TAXID separated by tabs"
+
+
+@dataclass
+class Binning:
+    """One sample's section of a binning file, in its order.
+
+    Attributes:
+        bins: BINID by SEQUENCEID; the TAXID where the file has no BINID.
+        taxids: TAXID by SEQUENCEID, "" where it is unknown; empty where the file has no such column.
+    """
+
+    bins: dict[str, str] = field(default_factory=dict)
+    taxids: dict[str, str] = field(default_factory=dict)
+
+
+def read_binning(path: Path, sample: str) -> Binning:
+    """Read the section of one sample from a binning file, plain or gzip.
+
+    A file with a single section is that sample's, whatever it calls it; one with several must name it.
+
+    Raises:
+        InputError: the file cannot be read, breaks the format, names a sequence twice or lacks the sample.
+    """
+    sections: dict[str, Binning] = {}
+    section = Binning()
+    columns: dict[str, int] = {}
+    for line, text in _read_lines(path):
+        if text.startswith("@@"):
+            columns = _read_columns(path, line, text)
+        elif text.startswith("@"):
+            key, _, value = text[1:].partition(":")
+            if key.strip().upper() == "SAMPLEID":
+                section = sections.setdefault(value.strip(), Binning())
+                columns = {}
+        else:
+            if not columns:
+                raise InputError("there is a row before the line @@SEQUENCEID", path=path, line=line, remedy=_FORM)
+            if not sections:
+                sections[""] = section
+            cells = text.split("\t")
+            if len(cells) < len(columns):
+                raise InputError(
+                    f"the row has {len(cells)} cells, but the header has {len(columns)} columns",
+                    path=path,
+                    line=line,
+                    remedy="separate the cells by single tabs and keep empty ones",
+                )
+            name = cells[columns["SEQUENCEID"]]
+            if name in section.bins:
+                raise InputError(
+                    f"sequence '{name}' is there twice", path=path, line=line, remedy="keep one row for each fragment"
+                )
+            section.bins[name] = cells[columns.get("BINID", columns.get("TAXID", 0))]
+            if "TAXID" in columns:
+                section.taxids[name] = cells[columns["TAXID"]]
+    if len(sections) == 1:
+        return next(iter(sections.values()))
+    if sample not in sections:
+        found = ", ".join(f"'{name}'" for name in list(sections)[:5]) or "none"
+        raise InputError(
+            f"there is no section of sample '{sample}'; the samples are: {found}",
+            path=path,
+            remedy=f"write @SampleID:{sample} above its rows" if sections else _FORM,
+        )
+    return sections[sample]
+
+
+def _read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield number and text of the lines that are neither blank nor comments."""
+    try:
+        with open(path, "rb") as file:
+            is_gzip = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path, "rt", encoding="utf-8") if is_gzip else open(path, encoding="utf-8") as file:
+            for line, text in enumerate(file, 1):
+                text = text.rstrip("\r\n")
+                if text.strip() and not text.startswith("#"):
+                    yield line, text
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}", path=path, remedy="check the path") from None
+    except (EOFError, zlib.error) as error:
+        raise InputError(
+            f"the gzip data are truncated or damaged ({error})", path=path, remedy="copy the file again"
+        ) from None
+    except UnicodeDecodeError:
+        raise InputError("is not UTF-8 text", path=path, remedy=_FORM) from None
+
+
+def _read_columns(path: Path, line: int, text: str) -> dict[str, int]:
+    names = [name.strip().upper() for name in text[2:].split("\t")]
+    columns = {name: index for index, name in enumerate(names)}
+    if len(columns) < len(names):
+        raise InputError("a column appears twice", path=path, line=line, remedy=_FORM)
+    if "SEQUENCEID" not in columns or not {"BINID", "TAXID"} & set(columns):
+        raise InputError("the columns lack SEQUENCEID, or both BINID and TAXID", path=path, line=line, remedy=_FORM)
+    return columns
+
+
+def write_binning(path: Path, sample: str, assignments: Path, taxids: Sequence[str]) -> None:
+    """Write a binning file with one row for each assigned fragment.
+
+    Args:
+        assignments: assignments.parquet of the cluster stage.
+        taxids: by cluster, "" where it has none.
+    """
+    with (
+        replace_when_done(path) as temporary,
+        open(temporary, "w", encoding="utf-8") as file,
+        pq.ParquetFile(assignments) as parquet,
+    ):
+        file.write(f"@Version:{_VERSION}\n@SampleID:{sample}\n@@SEQUENCEID\tBINID\tTAXID\n")
+        for batch in parquet.iter_batches(_ROWS, columns=["name", "cluster"]):
+            names, clusters = (column.to_pylist() for column in batch.columns)
+            file.writelines(
+                f"{name}\tc{cluster + 1}\t{taxids[cluster]}\n"
+                for name, cluster in zip(names, clusters, strict=True)
+                if cluster >= 0
+            )
+
+
+def write_profile(
+    path: Path, sample: str, shares: Mapping[Taxon, float], taxids: Mapping[Taxon, str], comments: Iterable[str] = ()
+) -> None:
+    """Write a profile: the share of every taxon at every rank.
+
+    The table of references gives taxids of species only: any other TAXID is the element of the lineage, g__Vibrio.
+
+    Args:
+        shares: percentage of the sample by the taxa that were found; each counts for all ranks above it too.
+        taxids: by taxon, where there is one.
+        comments: lines for the reader, without the '#'.
+    """
+    sums: dict[Taxon, float] = {}
+    for found, share in shares.items():
+        for taxon in get_taxa(found.path):
+            sums[taxon] = sums.get(taxon, 0.0) + share
+
+    def get_id(taxon: Taxon) -> str:
+        return taxids.get(taxon) or taxon.element
+
+    with replace_when_done(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        file.writelines(f"# {comment}\n" for comment in comments)
+        file.write(f"@SampleID:{sample}\n@Version:{_VERSION}\n@Ranks:{'|'.join(_PROFILE_RANKS)}\n")
+        file.write("@@TAXID\tRANK\tTAXPATH\tTAXPATHSN\tPERCENTAGE\n")
+        for taxon in sorted(sums, key=lambda taxon: (len(taxon.path), -sums[taxon], taxon.path)):
+            above = {len(other.path): get_id(other) for other in get_taxa(taxon.path)}
+            ids = "|".join(above.get(i + 1, "") for i in range(len(taxon.path)))
+            rank = _PROFILE_RANKS[len(taxon.path) - 1]
+            file.write(f"{get_id(taxon)}\t{rank}\t{ids}\t{'|'.join(taxon.path)}\t{sums[taxon]:.5f}\n")

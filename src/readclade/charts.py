@@ -1,0 +1,142 @@
+"""The figures of a sample: which data of its results are drawn, in which colours, and what is said about them."""
+
+import re
+
+import numpy as np
+
+from readclade import figures
+from readclade.figures import Bar, Dots, Image
+from readclade.results import UNCLASSIFIED
+from readclade.summaries import UNASSIGNED, SampleReport
+
+# Bars and rows of a figure: enough for a reader, and the file stays small. The tables hold all.
+MOST_BARS = 40
+
+
+def get_taxon_colours(samples: list[SampleReport]) -> dict[str, str]:
+    """Return one colour for each taxon in all figures, the most distinct ones for the most abundant taxa."""
+    totals: dict[str, float] = {}
+    for sample in samples:
+        for taxon in sample.taxa:
+            totals[taxon.name] = totals.get(taxon.name, 0.0) + taxon.share
+    named = sorted(totals.keys() - {UNCLASSIFIED, UNASSIGNED}, key=lambda name: (-totals[name], name))
+    return figures.get_colours(named) | {UNCLASSIFIED: figures.GREY, UNASSIGNED: figures.PALE}
+
+
+def draw_sample(sample: SampleReport, colours: dict[str, str]) -> dict[str, Image]:
+    """Return the figures of one sample by name."""
+    images = {}
+    if len(sample.map_ids):
+        images["map"] = _draw_map(sample, colours)
+    if sample.clusters:
+        images["clusters"] = _draw_clusters(sample, colours)
+    bars = [
+        Bar(taxon.name, 100 * taxon.share, f"{100 * taxon.share:.1f} %", colours[taxon.name], taxon.is_italic)
+        for taxon in sample.taxa
+    ]
+    images["community"] = figures.draw_bars(
+        _limit(bars), "% of the sample's bases", f"Bar chart of the share of bases of each taxon: {_list(bars)}"
+    )
+    lengths = sample.reads["lengths"]
+    images["reads"] = figures.draw_reads(
+        sample.reads,
+        f"Histograms of read length ({lengths['min']:,} to {lengths['max']:,} bases), GC content and base quality.",
+    )
+    objective = sample.model.objective
+    if len(objective) > 1:
+        fall = f"Line chart of the objective, from {objective[0]:.6g} to {objective[-1]:.6g} in {len(objective)} steps."
+        images["objective"] = figures.draw_objective(objective, fall)
+    if sample.assignments.confusion is not None and sample.assignments.confusion.any():
+        images["genomes"] = _draw_confusion(sample)
+    return images
+
+
+def draw_overview(samples: list[SampleReport], colours: dict[str, str]) -> Image:
+    """Return one stack of taxa for each sample, in the order of the legend of all."""
+    order = {name: number for number, name in enumerate(colours)}
+    stacks = {}
+    for sample in samples:
+        taxa = sorted(sample.taxa, key=lambda taxon: order[taxon.name])
+        coloured = [taxon for taxon in taxa if colours[taxon.name] != figures.OTHER]
+        stacks[sample.name] = [Bar(taxon.name, taxon.share, "", colours[taxon.name]) for taxon in coloured]
+        if len(coloured) < len(taxa):
+            rest = sum(taxon.share for taxon in taxa) - sum(taxon.share for taxon in coloured)
+            stacks[sample.name].append(Bar("other taxa", rest, "", figures.OTHER))
+    alt = "Stacked bars of the shares of taxa in each sample; the tables of the samples hold the numbers."
+    return figures.draw_stacks(stacks, "share of the sample's bases", alt)
+
+
+def _draw_map(sample: SampleReport, colours: dict[str, str], dots_per_inch: int) -> Image:
+    names = {cluster.number: cluster.name for cluster in sample.clusters}
+    clusters = sample.assignments.clusters
+    by_cluster, by_taxon = [], []
+    for cluster in sample.clusters:
+        rows = np.flatnonzero(clusters == cluster.number)
+        by_cluster.append(Dots(rows, figures.PALETTE[cluster.number % len(figures.PALETTE)], cluster.label))
+    for taxon in sample.taxa:
+        rows = np.flatnonzero([names.get(number, UNASSIGNED) == taxon.name for number in clusters.tolist()])
+        if len(rows):
+            colour = colours[taxon.name]
+            legend = "other taxa" if colour == figures.OTHER else taxon.name
+            by_taxon.append(Dots(rows, colour, _abbreviate(taxon.name), legend))
+    panels = {"By cluster": by_cluster, "By taxon": by_taxon}
+    alt = (
+        f"Two maps of the same {len(sample.map_ids):,} fragments: left coloured by {len(sample.clusters)} clusters,"
+        f" right by {len(by_taxon)} taxa."
+    )
+    return figures.draw_maps(sample.places, panels, alt, dots_per_inch)
+
+
+def _draw_clusters(sample: SampleReport, colours: dict[str, str]) -> Image:
+    bars = [
+        Bar(
+            f"{cluster.label}  {cluster.name}",
+            cluster.bases / 1e6,
+            f"{cluster.bases / 1e6:,.2f} Mb, {cluster.size:,} fragments",
+            colours[cluster.name],
+        )
+        for cluster in sample.clusters
+    ]
+    return figures.draw_bars(_limit(bars), "million bases", f"Bar chart of the size of each cluster: {_list(bars)}")
+
+
+def _draw_confusion(sample: SampleReport) -> Image:
+    """Draw the genomes in the order of their best clusters, so that agreement lies on the diagonal."""
+    counts = sample.assignments.confusion
+    kept = np.sort(np.argsort(-counts.sum(axis=1), kind="stable")[:MOST_BARS])
+    totals = np.maximum(counts.sum(axis=1), 1)
+    order = sorted(kept.tolist(), key=lambda row: (counts[row, :-1].argmax() if counts.shape[1] > 1 else 0, row))
+    columns = np.flatnonzero(counts[:, :-1].sum(axis=0))
+    labels = [f"c{column + 1}" for column in columns[:MOST_BARS]]
+    parts = [counts[:, columns[:MOST_BARS]]]
+    for label, part in (("others", counts[:, columns[MOST_BARS:]].sum(axis=1)), ("none", counts[:, -1])):
+        if part.any():
+            labels.append(label)
+            parts.append(part[:, None])
+    shares = (np.hstack(parts) / totals[:, None])[order]
+    best = [f"{sample.genome_names[row]} {share:.0%}" for row, share in zip(order, shares.max(axis=1), strict=True)]
+    alt = f"Heat map of the clusters that each true genome's fragments are in; largest share: {', '.join(best[:12])}."
+    return figures.draw_heat_map(shares, [sample.genome_names[row] for row in order], labels, alt)
+
+
+def _abbreviate(name: str) -> str:
+    """Return E. coli for Escherichia coli, and other names as they are; nothing for what has no name."""
+    if name in (UNCLASSIFIED, UNASSIGNED):
+        return ""
+    species = re.fullmatch(r"([A-Z])[a-z]{2,} ([a-z][a-z-]+)", name)
+    return f"{species[1]}. {species[2]}" if species else name
+
+
+def _limit(bars: list[Bar]) -> list[Bar]:
+    """Return the first bars, and one for all others."""
+    if len(bars) <= MOST_BARS:
+        return bars
+    rest = bars[MOST_BARS:]
+    total = sum(bar.value for bar in rest)
+    return [*bars[:MOST_BARS], Bar(f"{len(rest)} others together", total, f"{total:,.2f}", figures.OTHER)]
+
+
+def _list(bars: list[Bar]) -> str:
+    """Return the labels and texts of the first bars in words."""
+    shown = "; ".join(f"{bar.label} {bar.text}" for bar in bars[:12])
+    return f"{shown}; and {len(bars) - 12} more." if len(bars) > 12 else f"{shown}."

@@ -1,0 +1,144 @@
+"""The report: what the results of all samples say, in one HTML file that needs nothing beside it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import jinja2
+import yaml
+
+from readclade import provenance, results
+from readclade.charts import draw_overview, draw_sample, get_taxon_colours
+from readclade.figures import Image
+from readclade.files import write_atomically
+from readclade.provenance import InputFile
+from readclade.results import UNCLASSIFIED
+from readclade.summaries import UNASSIGNED, Folders, SampleReport, gather_sample
+from readclade.tables import check_config, read_references, read_samples
+
+# Rows of a table in the report: enough for a reader, and the file stays small. The TSV files hold all.
+MOST_ROWS = 60
+_RESULT_FILES = {
+    "binning.tsv": "which cluster and taxon each fragment is in (CAMI binning format)",
+    "profile.tsv": "shares of the taxa at every rank (CAMI profiling format)",
+    "taxa.tsv": "size, name and confidence of each cluster",
+    "evaluation.tsv": "agreement of the clusters with the known origin of the reads",
+    "genomes.tsv": "best cluster of each true genome",
+    "cluster/assignments.parquet": "cluster, distance and margin of each fragment",
+    "cluster/clusters.h5": "centroids, sizes and parameters of the clustering",
+}
+# For a reader: what a metric of evaluation.tsv is called and means. Others are shown under their own names.
+METRICS = {
+    "ari": ("ARI", "adjusted Rand index over all fragments, those in no cluster counted as one more cluster: 1 is perfect, 0 is chance"),
+}
+
+
+def render(samples: list[SampleReport], overview: Image, colours: dict[str, str], **context: object) -> str:
+    """Return the report as HTML; everything that comes from files is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"bases": format_bases, "duration": format_duration, "measure": format_measure}
+    environment.globals |= {"UNCLASSIFIED": UNCLASSIFIED, "UNASSIGNED": UNASSIGNED, "MOST_ROWS": MOST_ROWS}
+    template = environment.get_template("report.html.jinja")
+    return template.render(samples=samples, overview=overview, colours=colours, **context)
+
+
+def write_report(
+    table: Path, config: dict, folders: Folders, out: Path, crate: Path, summary: Path, report: Callable[[str], None]
+) -> None:
+    """Write the report, the summary and the RO-Crate, each atomically.
+
+    Args:
+        table: the table of samples.
+        config: the configuration, as given or resolved.
+        report: called with lines of progress.
+
+    Raises:
+        ReadcladeError: the configuration, or a file that the report needs, cannot be used.
+    """
+    config = check_config(config)
+    date = provenance.get_date()
+    samples = []
+    for sample in read_samples(table).values():
+        samples.append(gather_sample(sample, folders, config["report"]["map_fragments"]))
+        report(f"{sample.name}: {samples[-1].fragments:,} fragments in {len(samples[-1].clusters)} clusters")
+    colours = get_taxon_colours(samples)
+    for sample in samples:
+        sample.images = draw_sample(sample, colours, get_resolution(len(samples)))
+    inputs = _list_inputs(samples, config)
+    html = render(
+        samples,
+        draw_overview(samples, colours),
+        colours,
+        inputs=inputs,
+        parameters=yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
+        config=config,
+        software=provenance.get_software(),
+        version=provenance.get_version(),
+        commit=provenance.get_commit(),
+        date=date,
+        shared_run_times=[
+            (stage, results.read_run_time(folders.logs / stage / "index.benchmark.tsv")) for stage in ("index_references",)
+        ],
+    )
+    write_atomically(out, html)
+    lines = [f"{sample.name}\t{metric}\t{value}\n" for sample in samples for metric, value in sample.summary]
+    write_atomically(summary, "sample\tmetric\tvalue\n" + "".join(lines))
+    files = {
+        path: f"{sample.name}: {text}"
+        for sample in samples
+        for name, text in _RESULT_FILES.items()
+        if (path := folders.results / sample.name / name).exists()
+    }
+    files |= {out: "the report", summary: "the main figures of all samples"}
+    inside = {path.resolve(): text for path, text in files.items() if path.resolve().is_relative_to(crate.parent.resolve())}
+    provenance.write_crate(crate, provenance.make_crate(crate.parent.resolve(), inside, inputs, config, date))
+
+
+def format_bases(bases: float) -> str:
+    """Return bases in a unit that suits them, as in 19.1 Mb."""
+    for size, unit in ((1e12, "Tb"), (1e9, "Gb"), (1e6, "Mb"), (1e3, "kb")):
+        if bases >= size:
+            return f"{bases / size:.3g} {unit}" if bases < 1000 * size else f"{bases / size:,.0f} {unit}"
+    return f"{bases:,} bases"
+
+
+def format_duration(seconds: float | None) -> str:
+    """Return a duration as a person writes it, as in 2 min 05 s."""
+    if seconds is None:
+        return "not recorded"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def format_measure(value: str) -> str:
+    """Return a metric's value with three decimals where it is a fraction, otherwise as it stands."""
+    try:
+        number = float(value)
+    except ValueError:
+        return value
+    return f"{number:,.0f}" if number.is_integer() and abs(number) > 1 else f"{number:.3f}"
+
+
+def _list_inputs(samples: list[SampleReport], config: dict) -> list[InputFile]:
+    """Return the FASTQ files, with the checksums that `fetch` made, and the references."""
+    inputs = [
+        provenance.describe_input(f"reads of sample {sample.name}", path, checksum)
+        for sample in samples
+        for lane in sample.reads["lanes"]
+        for path, checksum in zip(_get_paths(lane), lane["sha256"], strict=True)
+    ]
+    references = read_references(config["references"])
+    inputs.append(provenance.describe_input("table of references", config["references"]))
+    inputs += [provenance.describe_input(f"reference {entry.accession}", entry.fasta) for entry in references]
+    return inputs
+
+
+def _get_paths(lane: dict) -> list[str]:
+    return [path for path in (lane["fq1"], lane["fq2"]) if path not in (None, "interleaved")]

@@ -1,0 +1,155 @@
+"""What the report says about one sample: its results, read, checked against each other and summed up."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from readclade import figures, results
+from readclade.cami import read_truth
+from readclade.manifest import read_manifest
+from readclade.results import UNCLASSIFIED, Cluster
+from readclade.tables import Sample
+
+UNASSIGNED = "in no cluster"
+_READS_KEYS = ("sample", "platform", "fragments", "reads", "bases", "lengths", "gc", "qualities", "lanes")
+_STAGES = ("fetch", "embed", "stage", "cluster", "label", "evaluate")
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where a run keeps what the report reads."""
+
+    results: Path
+    reads: Path
+    shards: Path
+    logs: Path
+
+
+@dataclass(frozen=True)
+class Taxon:
+    """One taxon of a sample with all its clusters; `share` is that of the sample's bases."""
+
+    name: str
+    rank: str
+    bases: int
+    share: float
+    clusters: tuple[str, ...]
+
+    @property
+    def is_italic(self) -> bool:
+        """Whether the name is one that biologists write in italics."""
+        return self.rank in ("genus", "species")
+
+
+@dataclass
+class SampleReport:
+    """All that the report says about one sample."""
+
+    name: str
+    reads: dict
+    embedder: dict
+    model: results.ClusterModel
+    clusters: list[Cluster]
+    taxa: list[Taxon]
+    assignments: results.Assignments
+    map_ids: np.ndarray
+    places: np.ndarray
+    evaluation: dict[str, str]
+    genomes: list[dict[str, str]]
+    genome_names: list[str]
+    run_times: list[tuple[str, dict | None]]
+    images: dict[str, Image] = field(default_factory=dict)
+
+    @property
+    def fragments(self) -> int:
+        """The number of fragments."""
+        return self.reads["fragments"]
+
+    @property
+    def bases(self) -> int:
+        """The number of bases."""
+        return self.reads["bases"]
+
+    @property
+    def unassigned(self) -> int:
+        """The number of fragments without a cluster."""
+        return self.fragments - int(self.model.sizes.sum())
+
+    @property
+    def summary(self) -> list[tuple[str, str]]:
+        """The figures that summary.tsv holds, as (metric, value)."""
+        own = {
+            "fragments": str(self.fragments),
+            "bases": str(self.bases),
+            "clusters": str(len(self.clusters)),
+            "share_assigned": f"{1 - self.unassigned / self.fragments if self.fragments else 0:.6f}",
+            "taxa_named": str(sum(taxon.name not in (UNCLASSIFIED, UNASSIGNED) for taxon in self.taxa)),
+        }
+        return [*own.items(), *((key, value) for key, value in self.evaluation.items() if key not in own)]
+
+
+def gather_sample(sample: Sample, folders: Folders, most_on_map: int) -> SampleReport:
+    """Read the results of one sample and check that they belong together.
+
+    Raises:
+        InputError: a file is missing or does not fit the others.
+    """
+    folder = folders.results / sample.name
+    reads = results.read_json(folders.reads / sample.name / "reads.json", _READS_KEYS, "fetch")
+    manifest = read_manifest(folders.shards / sample.name / "manifest.json")
+    model = results.read_model(folder / "cluster/clusters.h5", manifest.d)
+    clusters = [cluster for cluster in results.read_clusters(folder / "taxa.tsv", model) if cluster.size]
+    if manifest.fragments != reads["fragments"]:
+        message = f"lists {manifest.fragments:,} fragments, but reads.json {reads['fragments']:,}"
+        raise results.fail(message, folders.shards / sample.name / "manifest.json", "embed")
+    truth, genome_names = None, []
+    if sample.truth:
+        names, origins = read_truth(sample.truth, sample.name)
+        genome_names, codes = np.unique(origins, return_inverse=True)
+        truth = (names, codes)
+    ids = results.choose_fragments(manifest.fragments, most_on_map)
+    vectors = results.read_vectors(manifest, folders.shards / sample.name, ids)
+    path = folder / "cluster/assignments.parquet"
+    evaluation, genomes = folder / "evaluation.tsv", folder / "genomes.tsv"
+    has_evaluation = sample.truth and evaluation.exists()
+    return SampleReport(
+        name=sample.name,
+        reads=reads,
+        embedder=manifest.embedder,
+        model=model,
+        clusters=clusters,
+        taxa=_sum_taxa(clusters, reads["bases"]),
+        assignments=results.read_assignments(path, manifest.fragments, len(model.sizes), ids, truth),
+        map_ids=ids,
+        places=figures.lay_out((vectors - model.mean) @ model.whitening),
+        evaluation={
+            row["metric"]: row["value"] for row in results.read_rows(evaluation, ("metric", "value"), "evaluate")
+        }
+        if has_evaluation
+        else {},
+        genomes=results.read_rows(genomes, ("genome",), "evaluate") if has_evaluation and genomes.exists() else [],
+        genome_names=[str(name) for name in genome_names],
+        run_times=[
+            (stage, results.read_run_time(folders.logs / stage / f"{sample.name}.benchmark.tsv"))
+            for stage in _STAGES
+            if stage != "evaluate" or sample.truth
+        ],
+    )
+
+
+def _sum_taxa(clusters: list[Cluster], bases: int) -> list[Taxon]:
+    """Return the taxa by falling share, what has no name or no cluster last."""
+    members: dict[tuple[str, str], list[Cluster]] = {}
+    for cluster in clusters:
+        members.setdefault((cluster.name, cluster.rank), []).append(cluster)
+    taxa = []
+    for (name, rank), group in members.items():
+        total = sum(cluster.bases for cluster in group)
+        labels = tuple(cluster.label for cluster in group)
+        taxa.append(Taxon(name, rank, total, total / bases if bases else 0.0, labels))
+    rest = bases - sum(taxon.bases for taxon in taxa)
+    if rest > 0:
+        taxa.append(Taxon(UNASSIGNED, "", rest, rest / bases, ()))
+    last = (UNCLASSIFIED, UNASSIGNED)
+    return sorted(taxa, key=lambda taxon: (taxon.name in last, taxon.name == UNASSIGNED, -taxon.bases, taxon.name))
