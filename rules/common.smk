@@ -15,7 +15,6 @@ sys.path.insert(0, str(BASEDIR / "src"))
 from readclade import tables
 from readclade.errors import ReadcladeError
 from readclade.manifest import read_manifest
-from readclade.reads import get_paths
 
 # bash is told where the library is and, unless conda makes the environments, to use Snakemake's own. A prefix of our
 # own replaces Snakemake's strict mode, so it is stated again.
@@ -49,7 +48,7 @@ def get_code(script, *modules):
 
 def get_read_files(wildcards):
     """Return the FASTQ files of a sample."""
-    return [path for lane in SAMPLES[wildcards.sample].lanes for path in get_paths(lane)]
+    return [path for lane in SAMPLES[wildcards.sample].lanes for path in lane.paths]
 
 
 def get_lane_arguments(wildcards):
@@ -101,17 +100,23 @@ def is_damaged(manifest):
         return True
 
 
-def plan_damaged_shards():
-    """Put the stages back on the plan whose shards were lost after they had run.
+def plan_damaged_shards(manifest):
+    """Put a manifest back on the plan if shards that it lists were lost, as --forcerun FILE would.
 
     Snakemake sees only the manifest, because the number of shards is not known before `fetch` has counted the reads.
-    Forcing the manifest is what `--forcerun FILE` on the command line would do.
+    It calls input functions before it decides which jobs must run, and has no public way for a rule to say so.
     """
-    manifests = [Path(folder) / name / "manifest.json" for folder in ("shards", "staged") for name in SAMPLES]
-    damaged = {str(path) for path in manifests if path.exists() and is_damaged(path)}
-    if damaged:
-        workflow.dag_settings.forcerun = frozenset(workflow.dag_settings.forcerun) | damaged
+    if Path(manifest).exists() and is_damaged(Path(manifest)):
+        workflow.dag.forcefiles.add(manifest)
 
 
-if workflow.is_main_process:
-    plan_damaged_shards()
+def get_summary(wildcards):
+    """Return what `embed` reads beside the FASTQ files; plan it again where shards were lost."""
+    plan_damaged_shards(f"shards/{wildcards.sample}/manifest.json")
+    return f"reads/{wildcards.sample}/reads.json"
+
+
+def get_manifest(wildcards):
+    """Return the manifest that `stage` reads; plan it again where staged shards were lost."""
+    plan_damaged_shards(f"staged/{wildcards.sample}/manifest.json")
+    return f"shards/{wildcards.sample}/manifest.json"

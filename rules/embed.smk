@@ -1,7 +1,7 @@
 rule embed:
     input:
         reads=get_read_files,
-        summary="reads/{sample}/reads.json",
+        summary=get_summary,
         index="reads/{sample}/index",
         code=get_code("embed_fragments", "embedding", "embedders", "fastq", "kmer", "projection", "shards"),
     output:

@@ -1,6 +1,6 @@
 rule stage:
     input:
-        manifest="shards/{sample}/manifest.json",
+        manifest=get_manifest,
         code=get_code("stage_shards", "staging"),
     output:
         manifest="staged/{sample}/manifest.json",

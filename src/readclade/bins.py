@@ -9,7 +9,6 @@ from isal import igzip
 
 from readclade import fastq
 from readclade.errors import InputError
-from readclade.reads import get_paths
 from readclade.tables import Lane
 
 
@@ -71,7 +70,7 @@ def _iterate_fragments(reads: dict):
     for described in reads["lanes"]:
         lane = Lane(described["fq1"], described["fq2"])
         with ExitStack() as stack:
-            streams = [stack.enter_context(closing(fastq.open_stream(path))) for path in get_paths(lane)]
+            streams = [stack.enter_context(closing(fastq.open_stream(path))) for path in lane.paths]
             for number, fragment in enumerate(fastq.iterate_fragments(streams, lane), 1):
                 yield fragment
                 if number % 10_000 == 0:

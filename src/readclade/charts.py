@@ -6,7 +6,7 @@ import numpy as np
 
 from readclade import figures
 from readclade.figures import Bar, Dots, Image
-from readclade.results import UNCLASSIFIED
+from readclade.lineage import UNCLASSIFIED
 from readclade.summaries import UNASSIGNED, SampleReport
 
 # Bars and rows of a figure: enough for a reader, and the file stays small. The tables hold all.
@@ -23,11 +23,11 @@ def get_taxon_colours(samples: list[SampleReport]) -> dict[str, str]:
     return figures.get_colours(named) | {UNCLASSIFIED: figures.GREY, UNASSIGNED: figures.PALE}
 
 
-def draw_sample(sample: SampleReport, colours: dict[str, str]) -> dict[str, Image]:
+def draw_sample(sample: SampleReport, colours: dict[str, str], dots_per_inch: int = 200) -> dict[str, Image]:
     """Return the figures of one sample by name."""
     images = {}
     if len(sample.map_ids):
-        images["map"] = _draw_map(sample, colours)
+        images["map"] = _draw_map(sample, colours, dots_per_inch)
     if sample.clusters:
         images["clusters"] = _draw_clusters(sample, colours)
     bars = [
@@ -55,15 +55,18 @@ def draw_overview(samples: list[SampleReport], colours: dict[str, str]) -> Image
     """Return one stack of taxa for each sample, in the order of the legend of all."""
     order = {name: number for number, name in enumerate(colours)}
     stacks = {}
+    legend: dict[str, Bar] = {}
     for sample in samples:
-        taxa = sorted(sample.taxa, key=lambda taxon: order[taxon.name])
-        coloured = [taxon for taxon in taxa if colours[taxon.name] != figures.OTHER]
-        stacks[sample.name] = [Bar(taxon.name, taxon.share, "", colours[taxon.name]) for taxon in coloured]
-        if len(coloured) < len(taxa):
-            rest = sum(taxon.share for taxon in taxa) - sum(taxon.share for taxon in coloured)
-            stacks[sample.name].append(Bar("other taxa", rest, "", figures.OTHER))
+        shares: dict[str, float] = {}
+        for taxon in sorted(sample.taxa, key=lambda taxon: order[taxon.name]):
+            name = "other taxa" if colours[taxon.name] == figures.OTHER else taxon.name
+            shares[name] = shares.get(name, 0.0) + taxon.share
+        bars = [Bar(name, share, "", colours.get(name, figures.OTHER)) for name, share in shares.items()]
+        stacks[sample.name] = bars
+        legend |= {bar.label: bar for bar in bars}
+    entries = sorted(legend.values(), key=lambda bar: order.get(bar.label, len(order) - 2.5))
     alt = "Stacked bars of the shares of taxa in each sample; the tables of the samples hold the numbers."
-    return figures.draw_stacks(stacks, "share of the sample's bases", alt)
+    return figures.draw_stacks(stacks, entries, "share of the sample's bases", alt)
 
 
 def _draw_map(sample: SampleReport, colours: dict[str, str], dots_per_inch: int) -> Image:
@@ -79,7 +82,7 @@ def _draw_map(sample: SampleReport, colours: dict[str, str], dots_per_inch: int)
             colour = colours[taxon.name]
             legend = "other taxa" if colour == figures.OTHER else taxon.name
             by_taxon.append(Dots(rows, colour, _abbreviate(taxon.name), legend))
-    panels = {"By cluster": by_cluster, "By taxon": by_taxon}
+    panels = {"By cluster": by_cluster, "By taxon (legend below)": by_taxon}
     alt = (
         f"Two maps of the same {len(sample.map_ids):,} fragments: left coloured by {len(sample.clusters)} clusters,"
         f" right by {len(by_taxon)} taxa."

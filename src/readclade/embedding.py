@@ -136,6 +136,7 @@ def embed_reads(
     if shards:
         report(f"{len(shards)} of {len(reads['shards'])} shards are there already")
     if missing:
+        (out / "manifest.json").unlink(missing_ok=True)  # where it stands, all shards stand
         done.write(out / _PROGRESS)
         for shard in _run_actors(reads_path, out, missing, actors, address, report, reads):
             shards[shard.file] = shard
@@ -154,7 +155,7 @@ def _load_progress(out: Path, fingerprint: str) -> Manifest | None:
         progress = json.loads(path.read_text(encoding="utf-8"))
         shards = tuple(Shard(**shard) for shard in progress.pop("shards"))
         manifest = Manifest(**progress, shards=shards)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         return None
     if manifest.fingerprint != fingerprint:
         return None

@@ -9,6 +9,7 @@ import gzip
 import zlib
 from collections import deque
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import dnaio
@@ -104,6 +105,14 @@ class TrackedStream:
         while len(self._blocks) > 1 and self._blocks[1][1] < line:
             self._blocks.popleft()
 
+    def find_non_ascii(self) -> int | None:
+        """Return the line (from 0) of the first byte beyond ASCII in the blocks that are not forgotten."""
+        for _, lines, block in self._blocks:
+            if not block.isascii():
+                position = next(i for i, byte in enumerate(block) if byte > 127)
+                return lines + block.count(b"\n", 0, position)
+        return None
+
     def close(self) -> None:
         """Close the stream below."""
         self._stream.close()
@@ -130,6 +139,16 @@ def open_stream(path: str) -> TrackedStream:
     return TrackedStream(igzip.open(path, "rb") if is_gzip(path) else Path(path).open("rb"), path)
 
 
+def check_compression(path: str) -> None:
+    """Read a gzip file to its end; raise InputError where it is damaged."""
+    if is_gzip(path):
+        with closing(open_stream(path)) as stream:
+            line = 0
+            while block := stream.read(1 << 20):
+                line += block.count(b"\n")
+                stream.forget_before(line)
+
+
 def open_range(path: str, begin: int, end: int, index: str | None) -> TrackedStream:
     """Open the decompressed bytes [begin, end) of a FASTQ file.
 
@@ -147,12 +166,23 @@ def open_range(path: str, begin: int, end: int, index: str | None) -> TrackedStr
 
 
 def write_seek_index(path: str, index: str, threads: int = 1) -> None:
-    """Write the index that lets `open_range` seek inside a gzip file (about 1% of the decompressed size)."""
+    """Write the index that lets `open_range` seek inside a gzip file (about 1% of the decompressed size).
+
+    Raises:
+        InputError: the file has bytes after its gzip data; isal passes over zeros there, rapidgzip refuses them.
+    """
     buffer = bytearray(1 << 22)
-    with rapidgzip.open(path, parallelization=threads) as stream:
-        while stream.readinto(buffer):
-            pass
-        stream.export_index(index)
+    try:
+        with rapidgzip.open(path, parallelization=threads) as stream:
+            while stream.readinto(buffer):
+                pass
+            stream.export_index(index)
+    except (RuntimeError, ValueError) as error:
+        raise InputError(
+            f"cannot be indexed, so that no shard of it can be read alone: {error}",
+            path=path,
+            remedy=f"compress it again: zcat {Path(path).name} | gzip > reads.fastq.gz",
+        ) from None
 
 
 def get_lines_per_fragment(lane: Lane) -> int:
@@ -183,13 +213,24 @@ def iterate_fragments(streams: list[TrackedStream], lane: Lane) -> Iterator[Mate
         mate = next(second, None)
         if mate is None:
             raise _out_of_step(lane.fq1, second_path, number, f"'{record.name}' has no mate")
-        if not record.is_mate(mate):
+        if not _are_mates(record, mate):
             raise _out_of_step(lane.fq1, second_path, number, f"'{record.name}' is beside '{mate.name}'")
         yield record, mate
         number += 1
     extra = next(second, None)
     if extra is not None:
         raise _out_of_step(second_path, lane.fq1, number, f"'{extra.name}' has no mate")
+
+
+def _are_mates(record: dnaio.SequenceRecord, mate: dnaio.SequenceRecord) -> bool:
+    """Return whether the names are those of two mates.
+
+    dnaio passes over any last digit from 1 to 3, so that SRR1.1 beside SRR1.2 or r2 beside r1 would pass for mates.
+    """
+    if not record.is_mate(mate):
+        return False
+    name, mate_name = record.id, mate.id
+    return name == mate_name or (name.endswith("1") and mate_name.endswith("2"))
 
 
 def _out_of_step(path: str, other: str, number: int, message: str) -> InputError:
@@ -207,10 +248,11 @@ def _read_records(stream: TrackedStream, path: str) -> Iterator[dnaio.SequenceRe
         # 1 MiB keeps the share of Python in reading small; dnaio grows the buffer for a longer record.
         yield from dnaio.FastqReader(stream, buffer_size=1 << 20)
     except dnaio.FastqFormatError as error:
+        line = stream.find_non_ascii() if error.line is None else error.line
         raise InputError(
             f"is not valid FASTQ: {error.message}",
             path=path,
-            line=None if error.line is None else error.line + 1,
+            line=None if line is None else line + 1,
             remedy="each record has four lines: @name, bases, +, and as many qualities as bases; look at this one",
         ) from None
 

@@ -1,45 +1,29 @@
-"""Names for clusters: votes of the nearest reference windows, their lowest common ancestor, and a test for novelty.
+"""Names for clusters: the votes of their units' nearest reference windows, and the files that hold the names.
 
 docs/labelling.md states the method, its reasons and what it was measured to do.
 """
 
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
-import faiss
 import h5py
 import numpy as np
-from scipy.optimize import nnls
 
 from readclade.cami import write_binning, write_profile
 from readclade.errors import InputError
 from readclade.files import write_atomically
-from readclade.lineage import (
-    UNCLASSIFIED,
-    Taxon,
-    find_runner_up,
-    find_supported,
-    format_lineage,
-    get_lowest,
-    get_taxa,
-)
-from readclade.manifest import Manifest, read_manifest
+from readclade.lineage import UNCLASSIFIED, Taxon, find_runner_up, find_supported, format_lineage, get_lowest
+from readclade.manifest import read_manifest
+from readclade.neighbours import ReferenceSpace
 from readclade.projection import Projection
-from readclade.references import ReferenceIndex, check_embedder, read_index
-from readclade.units import Units, choose_units, pool_units
+from readclade.references import check_embedder, read_index
+from readclade.units import Units, choose_units, count_fragments, pool_units
 
-# Windows of one species beyond this many make its votes no better, and would outvote a species with one small genome.
-_MOST_WINDOWS = 500
-# Windows that tell how a species' own windows would vote.
-_CONTROLS = 200
-# A control's neighbours within its own genome do not count up to this distance: they share its local composition.
-_VICINITY_TILES = 5
-_MOST_CANDIDATES = 50
+TAXA_COLUMNS = ("cluster", "size", "bases", "taxid", "name", "rank", "lineage", "confidence", "second_best")
 # A cluster with fewer bases than this is too little evidence for half of its votes.
 _EVIDENCE_BP = 5000
-_FEWEST_WINDOWS = 8
 
 
 @dataclass(frozen=True)
@@ -58,247 +42,133 @@ class Label:
     second_best: str = ""
 
 
-@dataclass
-class Species:
-    """What the references know of one lineage.
-
-    Attributes:
-        lineage: a name for each of `tables.RANKS`, "" where it is unknown.
-        taxids: of its references; more than one where they are strains.
-        references: their numbers.
-    """
-
-    lineage: tuple[str, ...]
-    taxids: set[int] = field(default_factory=set)
-    references: list[int] = field(default_factory=list)
-
-
-class ReferenceSpace:
-    """The references in the space of one sample, in units of the scatter within a genome.
+def name_cluster(space: ReferenceSpace, vectors: np.ndarray, bases: np.ndarray, support: float) -> Label:
+    """Return the name of a cluster: the lowest taxon that has the support and is near enough.
 
     Args:
-        index: the references; their vectors are read once, genome by genome.
-        projection: the sample's own.
-        unit_bp: size of a typical unit of the sample; windows are made as large, between 1 and 5 tiles.
-        neighbours: windows that vote for one unit.
+        vectors: (n, d) its units in the sample's space.
+        bases: (n,) their bases.
+        support: share of the votes that a name needs.
     """
+    if not len(vectors):
+        return Label()
+    weights = bases.astype(np.float64)
+    evidence = weights.sum() / (weights.sum() + _EVIDENCE_BP)
+    shares = {number: share * evidence for number, share in space.count_votes(vectors, weights).items()}
+    votes = {space.species[number].lineage: share for number, share in shares.items()}
 
-    def __init__(self, index: ReferenceIndex, projection: Projection, unit_bp: float, neighbours: int):
-        self.species = _group_species(index)
-        self.neighbours = neighbours
-        tiles = int(np.clip(round(unit_bp / index.tile_bp), 1, 5))
-        while tiles > 1 and np.median([r.tiles for r in index.references]) < _FEWEST_WINDOWS * tiles:
-            tiles -= 1
-        self.window_bp = tiles * index.tile_bp
-        windows, owners, places = self._make_windows(index, projection, tiles)
-        self._whiten = _fit_whitening(windows, owners)
-        windows = windows @ self._whiten
-        species_of = np.empty(len(index.references), np.int64)
-        for number, species in enumerate(self.species):
-            species_of[species.references] = number
-        genomes = np.array([windows[owners == r].mean(axis=0) for r in range(len(index.references))])
-        self.centres = np.array([genomes[species.references].mean(axis=0) for species in self.species])
-        self.radius = _measure_radius(windows, owners)
-        kept = _cap_windows(species_of[owners], len(self.species))
-        self._windows = windows[kept].astype(np.float32)
-        self._owners, self._places, self._of = owners[kept], places[kept], species_of[owners[kept]]
-        self._search = faiss.IndexFlatL2(windows.shape[1])
-        self._search.add(self._windows)
-        self._controls: dict[int, Counter[int]] = {}
-        self._limits, self._trusted = self._set_limits()
+    def find_best(taxon: Taxon | None) -> int:
+        inside = [i for i in shares if taxon is None or taxon.holds(space.species[i].lineage)]
+        return max(inside, key=lambda i: (shares[i], -i))
 
-    def _make_windows(self, index, projection, tiles):
-        """Return (n, d) windows, the number of their reference and their first tile."""
-        windows, owners, places = [], [], []
-        for number, vectors, bases in index.iterate_vectors():
-            begins = np.arange(max(1, len(vectors) // tiles)) * tiles  # a rest joins the last window
-            weights = bases.astype(np.float64)
-            sums = np.add.reduceat(projection.apply(vectors) * weights[:, None], begins)
-            windows.append(sums / np.add.reduceat(weights, begins)[:, None])
-            owners.append(np.full(len(begins), number))
-            places.append(begins)
-        return np.concatenate(windows), np.concatenate(owners), np.concatenate(places)
-
-    def _set_limits(self):
-        """Return for each species and rank how far from its centre a cluster may lie to get the name of that rank.
-
-        The limit is the geometric mean of how far parts of a genome lie from each other and how far the nearest
-        species outside the taxon is (but no more than the distance that 90 % of the species keep): a cluster nearer
-        is more like a part of it, one farther more like another.
-        """
-        count, ranks = len(self.species), len(self.species[0].lineage)
-        if count == 1:
-            return np.full((1, ranks), 3 * self.radius), np.zeros(ranks, bool)
-        search = faiss.IndexFlatL2(self.centres.shape[1])
-        search.add(self.centres.astype(np.float32))
-        distances, others = search.search(self.centres.astype(np.float32), min(count, 64))
-        distances = np.sqrt(np.maximum(distances, 0))
-        limits, trusted = np.empty((count, ranks)), np.zeros(ranks, bool)
-        for rank in range(ranks)[::-1]:
-            outside = np.empty(count)
-            kin, near = 0, 0
-            names = Counter(species.lineage[: rank + 1] for species in self.species)
-            for i, species in enumerate(self.species):
-                path = species.lineage[: rank + 1]
-                order = [(d, j) for d, j in zip(distances[i], others[i], strict=True) if j != i]
-                strangers = [d for d, j in order if self.species[j].lineage[: rank + 1] != path or rank == ranks - 1]
-                outside[i] = strangers[0] if strangers else order[-1][0]
-                if path[-1] and names[path] > 1:
-                    kin += 1
-                    near += self.species[order[0][1]].lineage[: rank + 1] == path
-            limits[:, rank] = np.sqrt(self.radius * np.minimum(outside, np.quantile(outside, 0.1)))
-            # Composition tells a rank only where nearest species share it; else the species' own limit holds.
-            trusted[rank] = kin >= 5 and near >= 0.9 * kin
-        for rank in range(ranks - 1):
-            if not trusted[rank]:
-                limits[:, rank] = limits[:, -1]
-        return limits, trusted
-
-    def _get_control(self, number: int) -> Counter[int]:
-        """Return how the windows of a species vote when their own place in their genome does not: species -> share."""
-        if number not in self._controls:
-            mine = np.flatnonzero(self._of == number)
-            mine = mine[:: max(1, len(mine) // _CONTROLS)]
-            most = min(self.neighbours + 2 * _VICINITY_TILES, len(self._windows))
-            votes: Counter[int] = Counter()
-            for window, found in zip(mine, self._search.search(self._windows[mine], most)[1], strict=True):
-                near = (self._owners[found] == self._owners[window]) & (
-                    np.abs(self._places[found] - self._places[window]) < _VICINITY_TILES
-                )
-                free = found[~near][: self.neighbours]
-                for voter in self._of[free]:
-                    votes[int(voter)] += 1 / len(free)
-            # A species of few windows says little about itself: take some perfect votes for granted.
-            votes[number] += self.neighbours
-            total = sum(votes.values())
-            self._controls[number] = Counter({voter: share / total for voter, share in votes.items()})
-        return self._controls[number]
-
-    def count_votes(self, vectors: np.ndarray, weights: np.ndarray) -> dict[int, float]:
-        """Return the share of each species in a cluster, from the votes of its units' nearest windows.
-
-        Votes are confused in a known way: windows of one species find their nearest neighbours in another one now and
-        then. The shares are those whose expected votes fit the votes best (non-negative least squares).
-
-        Source: "adjusted classify and count", Forman 2008, doi:10.1007/s10618-008-0097-y
-
-        Args:
-            vectors: (n, d) units in the sample's space.
-            weights: (n,) their bases.
-        """
-        found = self._search.search(
-            (vectors @ self._whiten).astype(np.float32), min(self.neighbours, len(self._windows))
-        )[1]
-        votes = np.bincount(
-            self._of[found].reshape(-1), np.repeat(weights / weights.sum() / found.shape[1], found.shape[1])
-        )
-        candidates = [int(i) for i in np.argsort(-votes, kind="stable")[:_MOST_CANDIDATES] if votes[i] > 0]
-        controls = [self._get_control(candidate) for candidate in candidates]
-        expected = np.array([[control[voter] for control in controls] for voter in candidates])
-        shares = nnls(expected, votes[candidates])[0]
-        shares /= max(1.0, shares.sum())
-        return {i: float(share) for i, share in zip(candidates, shares, strict=True) if share > 0}
-
-    def measure_distance(self, number: int, vectors: np.ndarray, weights: np.ndarray) -> float:
-        """Return how far a cluster's centre lies from a species', less what chance alone would give so few bases."""
-        points = vectors @ self._whiten
-        share = weights / weights.sum()
-        centre = share @ points
-        effective = 1 / np.sum(share**2)
-        # Scatter that units of this size have by themselves: a prior worth as many units as it takes to estimate it.
-        prior = points.shape[1] * self.window_bp * len(weights) / weights.sum()
-        seen = share @ np.sum((points - centre) ** 2, axis=1)
-        scatter = (effective * seen + _FEWEST_WINDOWS * prior) / (effective + _FEWEST_WINDOWS)
-        return float(np.sqrt(max(0.0, np.sum((centre - self.centres[number]) ** 2) - scatter / effective)))
-
-    def get_limit(self, number: int, taxon: Taxon) -> float:
-        """Return how far from a species a cluster may lie to get the name of a taxon that holds the species."""
-        return float(self._limits[number, len(taxon.path) - 1])
-
-    def name_cluster(self, vectors: np.ndarray, bases: np.ndarray, support: float) -> Label:
-        """Return the name of a cluster: the lowest taxon that has the support and is near enough.
-
-        Args:
-            vectors: (n, d) its units in the sample's space.
-            bases: (n,) their bases.
-            support: share of the votes that a name needs.
-        """
-        if not len(vectors):
-            return Label()
-        weights = bases.astype(np.float64)
-        evidence = weights.sum() / (weights.sum() + _EVIDENCE_BP)
-        shares = {number: share * evidence for number, share in self.count_votes(vectors, weights).items()}
-        votes = {self.species[number].lineage: share for number, share in shares.items()}
-        for taxon, share in reversed(find_supported(votes, support)):
-            best = max(
-                (number for number in shares if taxon.holds(self.species[number].lineage)),
-                key=lambda number: (shares[number], -number),
+    for taxon, share in reversed(find_supported(votes, support)):
+        best = find_best(taxon)
+        strangeness = space.measure_distance(best, vectors, weights) / space.get_limit(best, taxon)
+        if strangeness <= 1:
+            runner_up = find_runner_up(votes, taxon)
+            return Label(
+                taxon,
+                space.get_taxid(taxon),
+                min(1.0, share / (1 + strangeness**4)),
+                "" if runner_up is None else f"{runner_up[0].name} ({runner_up[1]:.2f})",
             )
-            strangeness = self.measure_distance(best, vectors, weights) / self.get_limit(best, taxon)
-            if strangeness <= 1:
-                runner_up = find_runner_up(votes, taxon)
-                return Label(
-                    taxon,
-                    self._get_taxid(taxon),
-                    min(1.0, share / (1 + strangeness**4)),
-                    "" if runner_up is None else f"{runner_up[0].name} ({runner_up[1]:.2f})",
-                )
-        if not shares:
-            return Label()
-        best = max(shares, key=lambda number: (shares[number], -number))
-        return Label(second_best=f"{get_lowest(self.species[best].lineage).name} ({shares[best]:.2f})")
-
-    def _get_taxid(self, taxon: Taxon) -> str:
-        """Return the taxid on which all references of a taxon agree, if it is the lowest that they name."""
-        below = [species for species in self.species if taxon.holds(species.lineage)]
-        if any(get_lowest(species.lineage) != taxon for species in below):
-            return ""
-        taxids = set().union(*(species.taxids for species in below))
-        return str(taxids.pop()) if len(taxids) == 1 else ""
+    if not shares:
+        return Label()
+    best = find_best(None)
+    return Label(second_best=f"{get_lowest(space.species[best].lineage).name} ({shares[best]:.2f})")
 
 
-def _group_species(index: ReferenceIndex) -> list[Species]:
-    """Return the species of the references; genomes without a species' name are one by lineage."""
-    species: dict[tuple[str, ...], Species] = {}
-    for number, reference in enumerate(index.references):
-        one = species.setdefault(reference.lineage, Species(reference.lineage))
-        one.taxids.add(reference.taxid)
-        one.references.append(number)
-    return list(species.values())
+def label_clusters(
+    manifest_path: Path,
+    assignments: Path,
+    clusters: Path,
+    index_path: Path,
+    out: Path,
+    neighbours: int = 5,
+    support: float = 0.5,
+    report: Callable[[str], None] = lambda line: None,
+) -> list[Label]:
+    """Name the clusters of one sample and write taxa.tsv, binning.tsv and profile.tsv.
+
+    Args:
+        manifest_path: manifest.json of the sample's shards.
+        assignments: assignments.parquet of the cluster stage.
+        clusters: clusters.h5 of the cluster stage.
+        index_path: what `index_references` wrote.
+        out: folder to write into.
+        neighbours: reference windows that vote for one unit.
+        support: share of the votes that a name needs, in (0, 1].
+        report: called with lines of progress.
+
+    Raises:
+        InputError: a file is missing or damaged, or the files do not belong together.
+    """
+    manifest = read_manifest(manifest_path)
+    index = read_index(index_path)
+    check_embedder(index, manifest.embedder, manifest_path)
+    sizes, bases = _read_sizes(clusters, assignments)
+    units = pool_units(manifest, Path(manifest_path).parent, assignments, choose_units(assignments))
+    unit_bp = _get_typical_size(units)
+    report(f"{len(units.bases):,} units of about {unit_bp:,.0f} bases speak for {len(sizes):,} clusters")
+    space = ReferenceSpace(index, Projection.from_json(manifest.embedder["projection"]), unit_bp, neighbours)
+    report(f"{len(space.species):,} species in windows of {space.window_bp:,} bp; radius {space.radius:.2f}")
+    begins = np.searchsorted(units.clusters, np.arange(len(sizes) + 1))
+    labels = []
+    for begin, end in pairwise(begins):
+        labels.append(name_cluster(space, units.vectors[begin:end], units.bases[begin:end], support))
+    _write_taxa(out / "taxa.tsv", labels, sizes, bases)
+    write_binning(out / "binning.tsv", manifest.sample, assignments, [label.taxid for label in labels])
+    shares: dict[Taxon, float] = {}
+    for label, count in zip(labels, bases, strict=True):
+        if label.taxon is not None:
+            shares[label.taxon] = shares.get(label.taxon, 0.0) + 100 * count / manifest.bases
+    write_profile(
+        out / "profile.tsv",
+        manifest.sample,
+        shares,
+        {label.taxon: label.taxid for label in labels if label.taxon is not None and label.taxid},
+        ["Percentages are of the bases of all reads; what is missing to 100 has no name at that rank."],
+    )
+    named = sum(label.taxon is not None for label in labels)
+    report(f"{named} of {len(labels)} clusters have a name, {sum(shares.values()):.1f} % of the bases")
+    return labels
 
 
-def _fit_whitening(windows: np.ndarray, owners: np.ndarray) -> np.ndarray:
-    """Return (d, d): in its units the windows of one genome scatter by 1 in every direction."""
-    d = windows.shape[1]
-    scatter, genomes = np.zeros((d, d)), 0
-    for owner in np.unique(owners):
-        mine = windows[owners == owner]
-        if len(mine) > 1:
-            scatter += np.cov(mine.T).reshape(d, d)
-            genomes += 1
-    size = np.trace(scatter)
-    if not genomes or size <= 0:  # windows without any scatter: nothing can be measured against it
-        return np.eye(d)
-    # The ridge keeps a direction in which few windows happen to agree from counting without bound.
-    values, directions = np.linalg.eigh(scatter / genomes + np.eye(d) * 0.05 * size / genomes / d)
-    return directions / np.sqrt(values)
+def _read_sizes(clusters: Path, assignments: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return fragments and bases of each cluster."""
+    try:
+        with h5py.File(clusters) as file:
+            sizes, bases = file["sizes"][:], file["bases"][:]
+    except (OSError, KeyError) as error:
+        raise InputError(f"cannot be read: {error}", path=clusters, remedy="run `cluster` for this sample") from None
+    counts = count_fragments(assignments)
+    counts = np.concatenate([counts, np.zeros(max(0, len(sizes) - len(counts)), np.int64)])
+    if not np.array_equal(counts, sizes):
+        raise InputError(
+            f"the sizes of its {len(sizes)} clusters are not those of {assignments}",
+            path=clusters,
+            remedy="run `cluster` again: the two files come from different runs",
+        )
+    return sizes, bases
 
 
-def _measure_radius(windows: np.ndarray, owners: np.ndarray) -> float:
-    """Return how far the two halves of a genome lie from each other, in nine of ten genomes."""
-    gaps = []
-    for owner in np.unique(owners):
-        mine = windows[owners == owner]
-        middle = len(mine) // 2
-        if middle:
-            gaps.append(np.linalg.norm(mine[:middle].mean(axis=0) - mine[middle:].mean(axis=0)))
-    return float(np.quantile(gaps, 0.9)) if gaps else 0.0
+def _get_typical_size(units: Units) -> float:
+    """Return the size of unit in which half of the bases lie in larger ones; 1 without any unit."""
+    if not len(units.bases):
+        return 1.0
+    order = np.sort(units.bases)
+    return float(order[np.searchsorted(np.cumsum(order), order.sum() / 2)])
 
 
-def _cap_windows(species_of: np.ndarray, count: int) -> np.ndarray:
-    """Return the windows to keep: of each species at most _MOST_WINDOWS, evenly spaced."""
-    kept = []
-    for number in range(count):
-        mine = np.flatnonzero(species_of == number)
-        kept.append(mine[np.linspace(0, len(mine) - 1, min(len(mine), _MOST_WINDOWS)).round().astype(int)])
-    return np.sort(np.concatenate(kept))
+def _write_taxa(path: Path, labels: list[Label], sizes: np.ndarray, bases: np.ndarray) -> None:
+    lines = ["\t".join(TAXA_COLUMNS)]
+    for i, label in enumerate(labels):
+        taxon = label.taxon
+        name, rank, lineage = (UNCLASSIFIED, "", "") if taxon is None else _describe(taxon)
+        cells = [f"c{i + 1}", sizes[i], bases[i], label.taxid, name, rank, lineage]
+        lines.append("\t".join(map(str, [*cells, f"{label.confidence:.4f}", label.second_best])))
+    write_atomically(path, "\n".join(lines) + "\n")
+
+
+def _describe(taxon: Taxon) -> tuple[str, str, str]:
+    return taxon.name, taxon.rank, format_lineage(taxon.path)

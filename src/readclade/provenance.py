@@ -197,7 +197,7 @@ def make_crate(folder: Path, files: dict[Path, str], inputs: Iterable[InputFile]
         "licence-of-the-results",
         "CreativeWork",
         "No licence chosen yet",
-        description="Whoever publishes these results decides on their licence; readclade itself is under the MIT licence.",
+        description="Who publishes these results decides on their licence; readclade itself is under the MIT licence.",
     )
     graph = [
         {

@@ -120,16 +120,6 @@ class _Summary:
             },
         }
 
-    def check_phred(self, platform: str, path: str) -> None:
-        """Refuse old Illumina files whose qualities count from 64, which would read as nearly free of errors."""
-        present = np.flatnonzero(self.qualities)
-        if platform == "illumina" and len(present) and present[0] >= 64 and present[-1] > 80:
-            raise InputError(
-                f"the qualities run from '{chr(present[0])}' to '{chr(present[-1])}', the Phred+64 form of old files",
-                path=path,
-                remedy="convert them to Phred+33, for example with seqtk seq -VQ64",
-            )
-
 
 def summarise_reads(
     sample: str,
@@ -162,11 +152,18 @@ def summarise_reads(
     (out / "index").mkdir(parents=True, exist_ok=True)
     for number, lane in enumerate(lanes):
         first_shard = len(shards)
-        described.append(_scan_lane(lane, number, shards, summary, shard_bases, report))
-        summary.check_phred(platform, lane.fq1)
+        earlier = summary.qualities.copy()
+        try:
+            described.append(_scan_lane(lane, number, shards, summary, shard_bases, report))
+        except InputError:
+            # Damaged gzip data can look like a broken record; the checksum at their end tells the cause.
+            for path in lane.paths:
+                fastq.check_compression(path)
+            raise
+        _check_phred(summary.qualities - earlier, platform, lane.fq1)
         described[-1]["indexes"] = [
             _index_file(path, out, f"lane{number + 1}_{mate + 1}.gzi", threads, len(shards) - first_shard)
-            for mate, path in enumerate(get_paths(lane))
+            for mate, path in enumerate(lane.paths)
         ]
     result = {
         "sample": sample,
@@ -194,9 +191,15 @@ def load_reads(path: Path) -> dict:
         raise InputError(f"cannot be read: {error}", path=path, remedy="run `fetch` for this sample") from None
 
 
-def get_paths(lane: Lane) -> list[str]:
-    """Return the one or two files of a lane."""
-    return [lane.fq1] if lane.fq2 in (None, fastq.INTERLEAVED) else [lane.fq1, lane.fq2]
+def _check_phred(qualities: np.ndarray, platform: str, path: str) -> None:
+    """Refuse old Illumina files whose qualities count from 64, which would read as nearly free of errors."""
+    present = np.flatnonzero(qualities)
+    if platform == "illumina" and len(present) and present[0] >= 64 and present[-1] > 80:
+        raise InputError(
+            f"the qualities run from '{chr(present[0])}' to '{chr(present[-1])}', the Phred+64 form of old files",
+            path=path,
+            remedy="convert them to Phred+33, for example with seqtk seq -VQ64",
+        )
 
 
 def _index_file(path: str, out: Path, name: str, threads: int, shards: int) -> str | None:
@@ -209,7 +212,7 @@ def _index_file(path: str, out: Path, name: str, threads: int, shards: int) -> s
 
 def _scan_lane(lane: Lane, number: int, shards: list[dict], summary: _Summary, shard_bases: int, report) -> dict:
     """Read one lane through; append its shards and add to the summary."""
-    paths = get_paths(lane)
+    paths = lane.paths
     lines = fastq.get_lines_per_fragment(lane)
     begin = [0] * len(paths)
     fragments = bases = shard_fragments = shard_size = 0

@@ -191,9 +191,7 @@ def index_references(
     numbered = enumerate(references)
     with (
         replace_when_done(out) as temporary,
-        pq.ParquetWriter(
-            temporary, _get_schema(embedder.dim), compression="zstd", use_dictionary=["record"]
-        ) as writer,
+        pq.ParquetWriter(temporary, _get_schema(embedder.dim), compression="zstd", use_dictionary=["record"]) as writer,
         ThreadPoolExecutor(threads) as pool,
     ):
         while batch := list(islice(numbered, threads)):

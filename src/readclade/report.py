@@ -10,8 +10,8 @@ from readclade import provenance, results
 from readclade.charts import draw_overview, draw_sample, get_taxon_colours
 from readclade.figures import Image
 from readclade.files import write_atomically
+from readclade.lineage import UNCLASSIFIED
 from readclade.provenance import InputFile
-from readclade.results import UNCLASSIFIED
 from readclade.summaries import UNASSIGNED, Folders, SampleReport, gather_sample
 from readclade.tables import check_config, read_references, read_samples
 
@@ -26,10 +26,18 @@ _RESULT_FILES = {
     "cluster/assignments.parquet": "cluster, distance and margin of each fragment",
     "cluster/clusters.h5": "centroids, sizes and parameters of the clustering",
 }
-# For a reader: what a metric of evaluation.tsv is called and means. Others are shown under their own names.
+# What a metric of evaluation.tsv is called and means; others are shown under their own names.
 METRICS = {
-    "ari": ("ARI", "adjusted Rand index over all fragments, those in no cluster counted as one more cluster: 1 is perfect, 0 is chance"),
+    "ari": ("ARI", "Adjusted Rand index over all fragments; those without a cluster count as one more cluster."),
+    "ari_assigned": ("ARI, assigned only", "Adjusted Rand index over the fragments that are in a cluster."),
+    "purity": ("Purity", "Share of the assigned fragments that come from the main genome of their cluster."),
+    "completeness": ("Completeness", "Share of the fragments that are in the main cluster of their genome."),
 }
+
+
+def get_resolution(samples: int) -> int:
+    """Return the dots per inch of the maps, so that the report of very many samples can still be sent by mail."""
+    return 200 if samples <= 12 else 100
 
 
 def render(samples: list[SampleReport], overview: Image, colours: dict[str, str], **context: object) -> str:
@@ -41,8 +49,20 @@ def render(samples: list[SampleReport], overview: Image, colours: dict[str, str]
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"bases": format_bases, "duration": format_duration, "measure": format_measure}
-    environment.globals |= {"UNCLASSIFIED": UNCLASSIFIED, "UNASSIGNED": UNASSIGNED, "MOST_ROWS": MOST_ROWS}
+    environment.filters |= {
+        "bases": format_bases,
+        "duration": format_duration,
+        "lineage": format_lineage,
+        "measure": format_measure,
+    }
+    environment.globals |= {
+        "UNCLASSIFIED": UNCLASSIFIED,
+        "UNASSIGNED": UNASSIGNED,
+        "MOST_ROWS": MOST_ROWS,
+        "INPUT_ROWS": 4 * MOST_ROWS,
+        "METRICS": METRICS,
+        "numeric": ("fragments", "bases", "precision", "recall", "f1", "completeness", "purity"),
+    }
     template = environment.get_template("report.html.jinja")
     return template.render(samples=samples, overview=overview, colours=colours, **context)
 
@@ -81,22 +101,20 @@ def write_report(
         version=provenance.get_version(),
         commit=provenance.get_commit(),
         date=date,
-        shared_run_times=[
-            (stage, results.read_run_time(folders.logs / stage / "index.benchmark.tsv")) for stage in ("index_references",)
-        ],
+        index_time=results.read_run_time(folders.logs / "index_references/index.benchmark.tsv"),
     )
     write_atomically(out, html)
     lines = [f"{sample.name}\t{metric}\t{value}\n" for sample in samples for metric, value in sample.summary]
     write_atomically(summary, "sample\tmetric\tvalue\n" + "".join(lines))
-    files = {
-        path: f"{sample.name}: {text}"
+    root = crate.parent.resolve()
+    files = {out: "the report", summary: "the main figures of all samples"} | {
+        folders.results / sample.name / name: f"{sample.name}: {text}"
         for sample in samples
         for name, text in _RESULT_FILES.items()
-        if (path := folders.results / sample.name / name).exists()
     }
-    files |= {out: "the report", summary: "the main figures of all samples"}
-    inside = {path.resolve(): text for path, text in files.items() if path.resolve().is_relative_to(crate.parent.resolve())}
-    provenance.write_crate(crate, provenance.make_crate(crate.parent.resolve(), inside, inputs, config, date))
+    existing = {path.resolve(): text for path, text in files.items() if path.exists()}
+    inside = {path: text for path, text in existing.items() if path.is_relative_to(root)}
+    provenance.write_crate(crate, provenance.make_crate(root, inside, inputs, config, date))
 
 
 def format_bases(bases: float) -> str:
@@ -115,6 +133,12 @@ def format_duration(seconds: float | None) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def format_lineage(lineage: str, name: str) -> str:
+    """Return the names above `name` in a lineage, without their ranks' letters and without empty ranks."""
+    names = [part.split("__", 1)[-1].strip() for part in lineage.split(";")]
+    return " › ".join(above for above in names if above and above != name)
 
 
 def format_measure(value: str) -> str:

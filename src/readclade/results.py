@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from readclade.errors import InputError
+from readclade.lineage import UNCLASSIFIED
 from readclade.manifest import Manifest
 
-UNCLASSIFIED = "unclassified"
 _TAXA_COLUMNS = ("cluster", "size", "bases", "taxid", "name", "rank", "lineage", "confidence", "second_best")
 _BATCH_ROWS = 1 << 18
 

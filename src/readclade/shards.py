@@ -16,7 +16,6 @@ from readclade.errors import InputError
 from readclade.files import hash_file, replace_when_done
 from readclade.kmer import get_letters
 from readclade.manifest import Manifest, Shard
-from readclade.reads import get_paths
 from readclade.tables import Lane
 
 # One batch is one row group: large enough to compress well, small enough that an actor's memory stays bounded.
@@ -73,7 +72,7 @@ def read_batches(reads: dict, index: int, folder: Path) -> Iterator[Batch]:
         with ExitStack() as stack:
             streams = []
             for path, begin, end, seek_index in zip(
-                get_paths(lane), plan["begin"], plan["end"], described["indexes"], strict=True
+                lane.paths, plan["begin"], plan["end"], described["indexes"], strict=True
             ):
                 seek_index = None if seek_index is None else str(folder / seek_index)
                 streams.append(stack.enter_context(closing(fastq.open_range(path, begin, end, seek_index))))
@@ -99,8 +98,10 @@ def read_batches(reads: dict, index: int, folder: Path) -> Iterator[Batch]:
             if names:
                 yield _make_batch(plan["first_fragment"] + fragments, *columns)
                 fragments += len(names)
-    except ValueError as error:  # rapidgzip, where the bytes do not fit the seek index
-        raise _changed(lane.fq1, str(error)) from None
+    except InputError as error:  # `fetch` has seen no such problem in these bytes
+        raise _changed(error.path or lane.fq1, error.message) from None
+    except (ValueError, RuntimeError, OSError) as error:  # rapidgzip, where the bytes do not fit the seek index
+        raise _changed(lane.fq1, str(error).partition("\n")[0]) from None
     if fragments != plan["fragments"]:
         raise _changed(lane.fq1, f"found {fragments:,} fragments where there were {plan['fragments']:,}")
 

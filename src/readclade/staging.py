@@ -36,9 +36,12 @@ def stage_shards(
     source = manifest_path.parent
     out.mkdir(parents=True, exist_ok=True)
     names = {shard.file for shard in manifest.shards}
-    for stale in [path for path in out.glob("*.parquet") if path.name not in names]:
-        stale.unlink()
+    stale = [path for path in out.glob("*.parquet") if path.name not in names]
     missing = [shard for shard in manifest.shards if not shard.is_intact(out)]
+    if stale or missing:
+        (out / manifest_path.name).unlink(missing_ok=True)
+    for path in stale:
+        path.unlink()
     _check_space(out, missing)
     report(f"{len(manifest.shards) - len(missing)} of {len(manifest.shards)} shards are there already")
     started, copied, failed = time.monotonic(), 0, []

@@ -4,14 +4,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from readclade import figures, results
-from readclade.cami import read_truth
+from readclade.cami import read_binning
+from readclade.lineage import UNCLASSIFIED
 from readclade.manifest import read_manifest
-from readclade.results import UNCLASSIFIED, Cluster
+from readclade.results import Cluster
 from readclade.tables import Sample
 
-UNASSIGNED = "in no cluster"
+UNASSIGNED = "unassigned"
 _READS_KEYS = ("sample", "platform", "fragments", "reads", "bases", "lengths", "gc", "qualities", "lanes")
 _STAGES = ("fetch", "embed", "stage", "cluster", "label", "evaluate")
 
@@ -59,7 +61,7 @@ class SampleReport:
     genomes: list[dict[str, str]]
     genome_names: list[str]
     run_times: list[tuple[str, dict | None]]
-    images: dict[str, Image] = field(default_factory=dict)
+    images: dict[str, figures.Image] = field(default_factory=dict)
 
     @property
     def fragments(self) -> int:
@@ -70,6 +72,11 @@ class SampleReport:
     def bases(self) -> int:
         """The number of bases."""
         return self.reads["bases"]
+
+    @property
+    def is_tsne(self) -> bool:
+        """Whether the map is one of t-SNE."""
+        return len(self.map_ids) >= figures.FEWEST_FOR_TSNE
 
     @property
     def unassigned(self) -> int:
@@ -98,21 +105,23 @@ def gather_sample(sample: Sample, folders: Folders, most_on_map: int) -> SampleR
     folder = folders.results / sample.name
     reads = results.read_json(folders.reads / sample.name / "reads.json", _READS_KEYS, "fetch")
     manifest = read_manifest(folders.shards / sample.name / "manifest.json")
-    model = results.read_model(folder / "cluster/clusters.h5", manifest.d)
-    clusters = [cluster for cluster in results.read_clusters(folder / "taxa.tsv", model) if cluster.size]
     if manifest.fragments != reads["fragments"]:
         message = f"lists {manifest.fragments:,} fragments, but reads.json {reads['fragments']:,}"
         raise results.fail(message, folders.shards / sample.name / "manifest.json", "embed")
+    model = results.read_model(folder / "cluster/clusters.h5", manifest.d)
+    clusters = [cluster for cluster in results.read_clusters(folder / "taxa.tsv", model) if cluster.size]
     truth, genome_names = None, []
     if sample.truth:
-        names, origins = read_truth(sample.truth, sample.name)
-        genome_names, codes = np.unique(origins, return_inverse=True)
-        truth = (names, codes)
+        origins = read_binning(Path(sample.truth), sample.name).bins
+        genome_names, codes = np.unique(list(origins.values()), return_inverse=True)
+        truth = (pa.array(origins, pa.string()), codes)
     ids = results.choose_fragments(manifest.fragments, most_on_map)
     vectors = results.read_vectors(manifest, folders.shards / sample.name, ids)
     path = folder / "cluster/assignments.parquet"
     evaluation, genomes = folder / "evaluation.tsv", folder / "genomes.tsv"
-    has_evaluation = sample.truth and evaluation.exists()
+    metrics = []
+    if sample.truth and evaluation.exists():
+        metrics = results.read_rows(evaluation, ("metric", "value"), "evaluate")
     return SampleReport(
         name=sample.name,
         reads=reads,
@@ -123,12 +132,8 @@ def gather_sample(sample: Sample, folders: Folders, most_on_map: int) -> SampleR
         assignments=results.read_assignments(path, manifest.fragments, len(model.sizes), ids, truth),
         map_ids=ids,
         places=figures.lay_out((vectors - model.mean) @ model.whitening),
-        evaluation={
-            row["metric"]: row["value"] for row in results.read_rows(evaluation, ("metric", "value"), "evaluate")
-        }
-        if has_evaluation
-        else {},
-        genomes=results.read_rows(genomes, ("genome",), "evaluate") if has_evaluation and genomes.exists() else [],
+        evaluation={row["metric"]: row["value"] for row in metrics},
+        genomes=results.read_rows(genomes, ("genome",), "evaluate") if sample.truth and genomes.exists() else [],
         genome_names=[str(name) for name in genome_names],
         run_times=[
             (stage, results.read_run_time(folders.logs / stage / f"{sample.name}.benchmark.tsv"))

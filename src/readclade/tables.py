@@ -28,6 +28,11 @@ class Lane:
     fq1: str
     fq2: str | None
 
+    @property
+    def paths(self) -> list[str]:
+        """The one or two files of the lane."""
+        return [self.fq1] if self.fq2 in (None, INTERLEAVED) else [self.fq1, self.fq2]
+
 
 @dataclass(frozen=True)
 class Sample:

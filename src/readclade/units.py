@@ -47,6 +47,17 @@ def _hash(values: np.ndarray) -> np.ndarray:
         return x ^ (x >> np.uint64(31))
 
 
+def count_fragments(assignments: Path) -> np.ndarray:
+    """Return how many fragments each cluster has, up to the last cluster that has any."""
+    counts = np.zeros(0, np.int64)
+    for clusters, _ in _iterate_assignments(assignments):
+        more = np.bincount(clusters[clusters >= 0])
+        longer, shorter = (counts, more) if len(counts) > len(more) else (more, counts)
+        counts = longer.copy()
+        counts[: len(shorter)] += shorter
+    return counts
+
+
 def choose_units(assignments: Path, most: int = MOST_UNITS) -> np.ndarray:
     """Draw at most `most` units of each cluster, the same ones every time.
 

@@ -2,8 +2,9 @@
 
 Points and centroids lie on an integer lattice (`whitening.LATTICE_STEPS`). With coordinates below 2^18 and at most
 2^10 directions every product, squared distance and weighted sum is a whole number below 2^53 (distances, in float64
-matrix products) or 2^63 (sums, in int64). Whole numbers add up to the same in any order, so neither the distribution
-over ranks nor the matrix library can change a result. Ties go to the lowest number.
+matrix products) or 2^63 (sums, in int64; those of weighted squared distances in three parts). Whole numbers add up to
+the same in any order, so neither the distribution over ranks nor the matrix library can change a result. Ties go to
+the lowest number.
 
 Seeding is k-means|| (Bahmani et al. 2012, "Scalable k-means++"); iterations are Lloyd's, weighted by bases.
 """
@@ -21,20 +22,22 @@ _BLOCK_ROWS = 8192
 _ROUNDS = 5
 _MAX_ITERATIONS = 300
 _TOLERANCE = 1_000_000  # stop when an iteration gains less than this part of the objective
-_OBJECTIVE_BITS = 20  # a weighted squared distance is summed in two parts, so that neither overflows
+# Weighted squared distances are summed in parts of 18 bits, lowest first: with weights below 2^45 none overflows.
+_OBJECTIVE_BITS = 18
+_OBJECTIVE_PARTS = 3
 
 
 @numba.njit(cache=True)
 def _add_up(points, weights, labels, distances, sums, totals, objective):
-    """Add weighted coordinates and weights by label, and the weighted squared distances in two parts."""
+    """Add weighted coordinates and weights by label, and the weighted squared distances in parts."""
     for i in range(len(labels)):
         label = labels[i]
         weight = weights[i]
         totals[label] += weight
         for column in range(points.shape[1]):
             sums[label, column] += weight * points[i, column]
-        objective[0] += weight * (distances[i] >> _OBJECTIVE_BITS)
-        objective[1] += weight * (distances[i] & ((1 << _OBJECTIVE_BITS) - 1))
+        for part in range(_OBJECTIVE_PARTS):
+            objective[part] += weight * ((distances[i] >> (part * _OBJECTIVE_BITS)) & ((1 << _OBJECTIVE_BITS) - 1))
 
 
 @numba.njit(cache=True)
@@ -127,16 +130,16 @@ class Points:
         """Assign every point to its nearest centroid and add up. Collective."""
         labels, distances, _ = self.get_distances(centroids)
         k = len(centroids)
-        sums, totals, objective = np.zeros((k, self.dim), np.int64), np.zeros(k, np.int64), np.zeros(2, np.int64)
+        sums, totals = np.zeros((k, self.dim), np.int64), np.zeros(k, np.int64)
+        objective = np.zeros(_OBJECTIVE_PARTS, np.int64)
         _add_up(self.points, self.weights, labels, distances, sums, totals, objective)
         packed = sum_integers(self.comm, np.concatenate([sums.reshape(-1), totals, objective]))
-        high, low = packed[-2:].tolist()
         return Assignment(
             labels,
             distances,
             packed[: k * self.dim].reshape(k, self.dim),
-            packed[k * self.dim : -2],
-            (high << _OBJECTIVE_BITS) + low,
+            packed[k * self.dim : -_OBJECTIVE_PARTS],
+            _join_parts(packed[-_OBJECTIVE_PARTS:]),
         )
 
     def get_rows(self, chosen: np.ndarray) -> np.ndarray:
@@ -227,7 +230,7 @@ def seed_centroids(points: Points, k: int, seed: int) -> np.ndarray:
     """
 
     def draw(number: int) -> np.ndarray:
-        return _hash_uniform(np.uint64(seed * 64 + number), points.identifiers)
+        return _hash_uniform(np.uint64((seed * 64 + number) % 2**64), points.identifiers)
 
     # The smallest of -log(u)/w is one weighted draw (Efraimidis and Spirakis 2006).
     with np.errstate(divide="ignore"):
@@ -257,10 +260,15 @@ def seed_centroids(points: Points, k: int, seed: int) -> np.ndarray:
 
 
 def _sum_weighted(points: Points, distances: np.ndarray) -> int:
-    high = points.weights * (distances >> _OBJECTIVE_BITS)
-    low = points.weights * (distances & ((1 << _OBJECTIVE_BITS) - 1))
-    high, low = sum_integers(points.comm, np.array([high.sum(), low.sum()], np.int64)).tolist()
-    return (high << _OBJECTIVE_BITS) + low
+    mask = (1 << _OBJECTIVE_BITS) - 1
+    parts = [
+        (points.weights * ((distances >> (part * _OBJECTIVE_BITS)) & mask)).sum() for part in range(_OBJECTIVE_PARTS)
+    ]
+    return _join_parts(sum_integers(points.comm, np.array(parts, np.int64)))
+
+
+def _join_parts(parts: np.ndarray) -> int:
+    return sum(value << (part * _OBJECTIVE_BITS) for part, value in enumerate(parts.tolist()))
 
 
 def _choose_candidates(candidates: np.ndarray, weights: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:

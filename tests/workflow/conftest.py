@@ -1,0 +1,106 @@
+"""A small community cut from the demo, and one complete run of the workflow over it."""
+
+import gzip
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+DEMO = ROOT / "demo"
+
+
+@dataclass
+class Project:
+    """A folder of inputs, and the command that runs the workflow in a folder of its own."""
+
+    inputs: Path
+    directory: Path
+
+    def run(self, *arguments: str, config: dict | None = None, samples: str = "samples.tsv"):
+        """Run Snakemake with the local profile, from another folder and without the environment of the caller."""
+        configfile = self.inputs / "config.yaml"
+        configfile.write_text(yaml.safe_dump({"shards": {"bases": 400_000}, "clustering": {"k": 3}} | (config or {})))
+        command = [
+            Path(sys.executable).with_name("snakemake"),
+            *arguments,
+            "--snakefile",
+            ROOT / "Snakefile",
+            "--profile",
+            ROOT / "profiles/local",
+            "--directory",
+            self.directory,
+            "--config",
+            f"samples={self.inputs / samples}",
+            f"references={self.inputs / 'references.tsv'}",
+            "--configfile",
+            configfile,
+        ]
+        environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": os.environ["HOME"]}
+        return subprocess.run(
+            list(map(str, command)), cwd=self.inputs, env=environment, capture_output=True, text=True, timeout=500
+        )
+
+    def plan(self, *arguments: str, **options) -> dict[str, int]:
+        """Return the number of jobs of each rule that a run would execute."""
+        done = self.run("--dry-run", *arguments, **options)
+        assert done.returncode == 0, done.stdout + done.stderr
+        table = re.search(r"Job stats:\njob +count\n[- ]+\n(.*?)\ntotal", done.stdout + done.stderr, re.DOTALL)
+        rows = (line.split() for line in table[1].splitlines()) if table else ()
+        return {name: int(count) for name, count in rows if name != "all"}
+
+
+def copy_head(source: Path, target: Path, records: int, lines: int = 4) -> None:
+    """Copy the first records of a gzip file."""
+    with gzip.open(source, "rt") as reader, gzip.open(target, "wt") as writer:
+        writer.writelines(islice(reader, records * lines))
+
+
+def copy_truth(source: Path, target: Path, reads: Path) -> None:
+    """Copy the rows of a truth file for the reads of a FASTQ file."""
+    with gzip.open(reads, "rt") as file:
+        names = {re.sub("/[12]$", "", line[1:].split()[0]) for line in islice(file, 0, None, 4)}
+    opened = gzip.open(source, "rt") if source.suffix == ".gz" else source.open()
+    with opened as file, target.open("w") as writer:
+        writer.writelines(line for line in file if line[0] == "@" or line.split("\t")[0] in names)
+
+
+def make_inputs(folder: Path) -> None:
+    """Write two small samples and three references."""
+    folder.mkdir(parents=True)
+    for mate in (1, 2):
+        copy_head(DEMO / f"reads/pairs_{mate}.fastq.gz", folder / f"pairs {mate}.fastq.gz", 3000)
+    copy_head(DEMO / "reads/long.fastq.gz", folder / "long.fastq.gz", 250)
+    copy_truth(DEMO / "truth/long.tsv", folder / "long.truth.tsv", folder / "long.fastq.gz")
+    (folder / "samples.tsv").write_text(
+        "sample\tfq1\tfq2\tplatform\ttruth\n"
+        "pairs\tpairs 1.fastq.gz\tpairs 2.fastq.gz\tillumina\n"
+        "long\tlong.fastq.gz\t\tont\tlong.truth.tsv\n"
+    )
+    header, *rows = (DEMO / "references.tsv").read_text().splitlines()
+    rows = [row.replace("\tgenomes/", f"\t{DEMO}/genomes/") for row in rows]
+    (folder / "references.tsv").write_text("\n".join([header, *rows[:6]]) + "\n")
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory) -> Project:
+    """Return a project whose workflow has run to its end; paths with blanks on purpose."""
+    base = tmp_path_factory.mktemp("work flow")
+    make_inputs(base / "in puts")
+    project = Project(base / "in puts", base / "a run")
+    done = project.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    return project
+
+
+@pytest.fixture
+def fresh(tmp_path) -> Project:
+    """Return a project that has not run yet."""
+    make_inputs(tmp_path / "inputs")
+    return Project(tmp_path / "inputs", tmp_path / "run")

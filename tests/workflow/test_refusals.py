@@ -1,0 +1,112 @@
+"""Bad input stops the workflow with an error that names the place and the remedy."""
+
+import gzip
+
+import pytest
+
+pytestmark = pytest.mark.workflow
+
+
+def assert_refused(done, *words):
+    output = done.stdout + done.stderr
+    assert done.returncode != 0, output
+    for word in words:
+        assert word in output, output
+
+
+def edit(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_unknown_config_key(fresh):
+    assert_refused(fresh.run("-n", config={"clustring": {"k": 3}}), "unknown key 'clustring'", "clustering")
+
+
+def test_unknown_column(fresh):
+    edit(fresh.inputs / "samples.tsv", "platform", "plattform")
+    assert_refused(fresh.run("-n"), "samples.tsv:1", "unknown column 'plattform'", "remedy")
+
+
+def test_missing_file(fresh):
+    (fresh.inputs / "long.fastq.gz").unlink()
+    assert_refused(fresh.run("-n"), "samples.tsv:3", "long.fastq.gz", "does not exist")
+
+
+def test_file_listed_twice(fresh):
+    with (fresh.inputs / "samples.tsv").open("a") as file:
+        file.write("again\tlong.fastq.gz\t\tont\n")
+    assert_refused(fresh.run("-n"), "samples.tsv:4", "already listed in line 3")
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "a b", "a;b", "$(id)", "-a"])
+def test_sample_name(fresh, name):
+    edit(fresh.inputs / "samples.tsv", "long\tlong", f"{name}\tlong")
+    assert_refused(fresh.run("-n"), "samples.tsv:3", name, "remedy")
+
+
+def test_references_without_lineage(fresh):
+    table = fresh.inputs / "references.tsv"
+    rows = table.read_text().splitlines()
+    rows[1] = "\t".join(rows[1].split("\t")[:3])
+    table.write_text("\n".join(rows) + "\n")
+    assert_refused(fresh.run("-n"), "references.tsv:2", "lineage")
+
+
+def test_refusal_writes_nothing(fresh):
+    fresh.run(config={"nonsense": 1})
+    assert not (fresh.directory / "reads").exists()
+    assert not (fresh.directory / "results").exists()
+
+
+def test_truncated_gzip_stops_fetch_and_names_the_log(fresh):
+    path = fresh.inputs / "long.fastq.gz"
+    path.write_bytes(path.read_bytes()[:-1000])
+    done = fresh.run("reads/long/reads.json")
+    assert_refused(done, "long.fastq.gz", "truncated", "remedy", "logs/fetch/long.log")
+    assert not (fresh.directory / "reads/long/reads.json").exists()
+
+
+def test_letters_are_refused_with_their_read(fresh):
+    path = fresh.inputs / "long.fastq.gz"
+    lines = gzip.open(path, "rt").read().splitlines()
+    lines[5] = "R" + lines[5][1:]
+    with gzip.open(path, "wt") as file:
+        file.write("\n".join(lines) + "\n")
+    assert_refused(fresh.run("reads/long/reads.json"), "long.fastq.gz:6", "read 2 holds 'R'")
+
+
+def test_automatic_k_is_refused_until_it_exists(fresh):
+    done = fresh.run("results/long/cluster/clusters.h5", config={"clustering": {"k": "auto"}})
+    assert_refused(done, "cannot be found automatically yet", "set clustering: k", "logs/cluster/long.log")
+    assert not (fresh.directory / "results/long/cluster/clusters.h5").exists()
+
+
+def test_k_larger_than_the_sample(fresh):
+    done = fresh.run("results/long/cluster/clusters.h5", config={"clustering": {"k": 251}})
+    assert_refused(done, "k = 251 is larger than the number of fragments, 250")
+
+
+def test_one_fragment_with_one_cluster_works(fresh):
+    path = fresh.inputs / "long.fastq.gz"
+    lines = gzip.open(path, "rt").read().splitlines()[:4]
+    with gzip.open(path, "wt") as file:
+        file.write("\n".join(lines) + "\n")
+    (fresh.inputs / "samples.tsv").write_text("sample\tfq1\tplatform\none\tlong.fastq.gz\tont\n")
+    done = fresh.run(config={"clustering": {"k": 1}})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (fresh.directory / "results/report.html").exists()
+
+
+def test_damaged_shard_is_named_by_stage(fresh):
+    done = fresh.run("shards/long/manifest.json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    shard = fresh.directory / "shards/long/shard-00000.parquet"
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    assert_refused(fresh.run("staged/long/manifest.json"), "shard-00000.parquet", "checksum", "remedy")
+    assert not (fresh.directory / "staged/long/manifest.json").exists()
+    shard.unlink()
+    assert fresh.run("staged/long/manifest.json").returncode == 0
