@@ -104,8 +104,8 @@ def lay_out(vectors: np.ndarray) -> np.ndarray:
     """
     first_two = np.zeros((len(vectors), 2))
     first_two[:, : min(2, vectors.shape[1])] = vectors[:, :2]
-    spread = first_two.std()
-    if len(vectors) < FEWEST_FOR_TSNE or not spread > 0:
+    spread = first_two.std() if len(vectors) >= FEWEST_FOR_TSNE else 0.0
+    if not spread > 0:
         return first_two
     # More threads would add up in another order, and t-SNE turns a last bit into another picture.
     with threadpool_limits(1):
@@ -220,6 +220,8 @@ def draw_reads(reads: dict, alt: str) -> Image:
         gc.set(title="GC content", xlabel="% G and C of a read", xlim=(0, 100))
         counts = np.array(reads["qualities"]["counts"] or [0]) / 1e6
         qualities.bar(np.arange(len(counts)), counts, width=0.9, color=PALETTE[1])
+        qualities.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
+        qualities.set_xlim(-1, max(len(counts), 41))
         qualities.set(title="Base quality", xlabel="Phred score", ylabel="million bases")
         for axes in (lengths, gc):
             axes.yaxis.set_major_formatter(matplotlib.ticker.EngFormatter(sep=""))

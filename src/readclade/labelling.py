@@ -24,6 +24,8 @@ from readclade.units import Units, choose_units, count_fragments, pool_units
 TAXA_COLUMNS = ("cluster", "size", "bases", "taxid", "name", "rank", "lineage", "confidence", "second_best")
 # A cluster with fewer bases than this is too little evidence for half of its votes.
 _EVIDENCE_BP = 5000
+# How sharply the confidence falls around the limit of novelty, where it is halved.
+_STEEPNESS = 8
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,10 @@ class Label:
 
 
 def name_cluster(space: ReferenceSpace, vectors: np.ndarray, bases: np.ndarray, support: float) -> Label:
-    """Return the name of a cluster: the lowest taxon that has the support and is near enough.
+    """Return the name of a cluster: the lowest taxon whose confidence reaches the support.
+
+    The confidence is the taxon's share of the votes, reduced where the cluster is small or lies far from the species
+    that have these votes.
 
     Args:
         vectors: (n, d) its units in the sample's space.
@@ -57,24 +62,18 @@ def name_cluster(space: ReferenceSpace, vectors: np.ndarray, bases: np.ndarray, 
     shares = {number: share * evidence for number, share in space.count_votes(vectors, weights).items()}
     votes = {space.species[number].lineage: share for number, share in shares.items()}
 
-    def find_best(taxon: Taxon | None) -> int:
-        inside = [i for i in shares if taxon is None or taxon.holds(space.species[i].lineage)]
-        return max(inside, key=lambda i: (shares[i], -i))
-
     for taxon, share in reversed(find_supported(votes, support)):
-        best = find_best(taxon)
-        strangeness = space.measure_distance(best, vectors, weights) / space.get_limit(best, taxon)
-        if strangeness <= 1:
+        inside = [i for i in shares if taxon.holds(space.species[i].lineage)]
+        distances = [space.measure_distance(i, vectors, weights) / space.get_limit(i, taxon) for i in inside]
+        strangeness = np.average(distances, weights=[shares[i] for i in inside])
+        confidence = float(min(1.0, share) / (1 + strangeness**_STEEPNESS))
+        if confidence >= support:
             runner_up = find_runner_up(votes, taxon)
-            return Label(
-                taxon,
-                space.get_taxid(taxon),
-                min(1.0, share / (1 + strangeness**4)),
-                "" if runner_up is None else f"{runner_up[0].name} ({runner_up[1]:.2f})",
-            )
+            second_best = "" if runner_up is None else f"{runner_up[0].name} ({runner_up[1]:.2f})"
+            return Label(taxon, space.get_taxid(taxon), confidence, second_best)
     if not shares:
         return Label()
-    best = find_best(None)
+    best = max(shares, key=lambda i: (shares[i], -i))
     return Label(second_best=f"{get_lowest(space.species[best].lineage).name} ({shares[best]:.2f})")
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from readclade.errors import InputError
 
 _METHOD = "principal-directions"
+_SMALLEST = 2.0**-24  # the smallest float16 above zero
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,10 @@ class Projection:
         """
         known = ~np.isnan(vectors[:, 0])
         projected = (np.where(known[:, None], vectors, self.mean) - self.mean) @ self.components
-        return np.where(known[:, None], projected, 0).astype(np.float16).astype(np.float32)
+        rounded = np.where(known[:, None], projected, 0).astype(np.float16).astype(np.float32)
+        # A fragment that equals the mean (the only one of its sample, say) is known all the same.
+        rounded[known & ~rounded.any(axis=1), 0] = _SMALLEST
+        return rounded
 
     def to_json(self) -> dict:
         """Return plain JSON values; the arrays as base64 of little-endian float32."""

@@ -28,10 +28,18 @@ _RESULT_FILES = {
 }
 # What a metric of evaluation.tsv is called and means; others are shown under their own names.
 METRICS = {
-    "ari": ("ARI", "Adjusted Rand index over all fragments; those without a cluster count as one more cluster."),
+    "true_genomes": ("True genomes", "Genomes in the truth."),
+    "ari": ("ARI", "Adjusted Rand index over all fragments; those in no cluster count as one more cluster."),
     "ari_assigned": ("ARI, assigned only", "Adjusted Rand index over the fragments that are in a cluster."),
+    "ami": ("AMI", "Adjusted mutual information: as the ARI 1 is perfect and 0 chance, but small genomes count more."),
     "purity": ("Purity", "Share of the assigned fragments that come from the main genome of their cluster."),
     "completeness": ("Completeness", "Share of the fragments that are in the main cluster of their genome."),
+    "species_correct": ("Right species", "Share of the fragments whose cluster has the name of their true species."),
+    "species_wrong": ("Wrong species", "Share of the fragments whose cluster has the name of another species."),
+    "species_none": ("No species", "Share of the fragments in no cluster, or in one without a species' name."),
+    "unclassified": ("Unclassified", "Share of the fragments in no cluster, or in one without any name."),
+    "absent_share": ("Absent from references", "Share of the fragments whose true species no reference has."),
+    "novel_found": ("Novel found", "Of those fragments, the share that rightly got no species' name."),
 }
 
 
@@ -121,7 +129,8 @@ def format_bases(bases: float) -> str:
     """Return bases in a unit that suits them, as in 19.1 Mb."""
     for size, unit in ((1e12, "Tb"), (1e9, "Gb"), (1e6, "Mb"), (1e3, "kb")):
         if bases >= size:
-            return f"{bases / size:.3g} {unit}" if bases < 1000 * size else f"{bases / size:,.0f} {unit}"
+            decimals = 2 if bases < 10 * size else 1 if bases < 100 * size else 0
+            return f"{bases / size:,.{decimals}f} {unit}"
     return f"{bases:,} bases"
 
 
@@ -129,7 +138,7 @@ def format_duration(seconds: float | None) -> str:
     """Return a duration as a person writes it, as in 2 min 05 s."""
     if seconds is None:
         return "not recorded"
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
@@ -142,12 +151,11 @@ def format_lineage(lineage: str, name: str) -> str:
 
 
 def format_measure(value: str) -> str:
-    """Return a metric's value with three decimals where it is a fraction, otherwise as it stands."""
+    """Return a count with its thousands, a fraction with three decimals, and anything else as it stands."""
     try:
-        number = float(value)
+        return f"{int(value):,}" if value.isdigit() else f"{float(value):.3f}"
     except ValueError:
         return value
-    return f"{number:,.0f}" if number.is_integer() and abs(number) > 1 else f"{number:.3f}"
 
 
 def _list_inputs(samples: list[SampleReport], config: dict) -> list[InputFile]:

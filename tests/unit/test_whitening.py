@@ -1,5 +1,7 @@
 """Whitening on one rank: numpy's weighted covariance is the oracle."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from mpi4py import MPI
@@ -39,9 +41,9 @@ def test_fit_whitening_agrees_with_numpy():
         np.average(embeddings.astype(np.float64), axis=0, weights=weights), rel=1e-12
     )
     assert whitening.variances == pytest.approx(values[::-1], rel=1e-9)
-    # Each direction but for its sign, scaled to unit variance.
-    cosines = vectors[:, ::-1] * np.sqrt(values[::-1]) * whitening.directions
-    assert np.abs((cosines * covariance.shape[0]).sum(axis=0) / covariance.shape[0]) == pytest.approx(np.ones(12))
+    # numpy's eigenvectors but for their signs, each scaled to unit variance.
+    cosines = (vectors[:, ::-1] * np.sqrt(values[::-1]) * whitening.directions).sum(axis=0)
+    assert np.abs(cosines) == pytest.approx(np.ones(12), abs=1e-9)
 
 
 def test_every_direction_has_unit_variance_and_no_two_are_correlated():
@@ -73,7 +75,7 @@ def test_weights_count_like_repeated_rows():
 def test_shards_add_up_to_the_whole():
     embeddings, weights = make_embeddings(1000, 8)
     cuts = [0, 700, 701, 701, 1000]  # uneven, and one is empty
-    parts = [(embeddings[begin:end], weights[begin:end]) for begin, end in zip(cuts[:-1], cuts[1:], strict=True)]
+    parts = [(embeddings[begin:end], weights[begin:end]) for begin, end in pairwise(cuts)]
     whole, in_parts = fit((embeddings, weights)), fit(*parts)
     assert in_parts.mean == pytest.approx(whole.mean, abs=1e-14)
     assert in_parts.variances == pytest.approx(whole.variances, rel=1e-9)

@@ -1,0 +1,43 @@
+"""Compare the clusters of one sample, and their names, with the known origin of its reads.
+
+Example, from the repository root, after label_clusters.py:
+    PYTHONPATH=src .venv/bin/python scripts/evaluate_clusters.py --sample pairs --truth demo/truth/pairs.tsv.gz \\
+        --binning results/pairs/binning.tsv --assignments results/pairs/cluster/assignments.parquet \\
+        --taxa results/pairs/taxa.tsv --references demo/references.tsv --out results/pairs/evaluation.tsv
+
+Writes a table of metric and value.
+"""
+
+from pathlib import Path
+
+from readclade.cli import make_parser, make_reporter, run
+from readclade.evaluation import evaluate_clusters
+
+
+def main() -> None:
+    """Read the arguments and compare."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--sample", required=True, help="name of the sample in the truth")
+    parser.add_argument("--truth", required=True, type=Path, help="CAMI binning file with the true origin")
+    parser.add_argument("--binning", required=True, type=Path, help="binning.tsv of the sample")
+    parser.add_argument("--assignments", required=True, type=Path, help="assignments.parquet of the clusters")
+    parser.add_argument("--taxa", type=Path, help="taxa.tsv of the sample")
+    parser.add_argument("--references", type=Path, help="table of reference genomes")
+    parser.add_argument("--out", required=True, type=Path, help="table of figures to write")
+    parser.add_argument("--genomes", type=Path, help="table with a row for each true genome to write")
+    arguments = parser.parse_args()
+    evaluate_clusters(
+        arguments.sample,
+        arguments.truth,
+        arguments.binning,
+        arguments.assignments,
+        arguments.out,
+        arguments.taxa,
+        arguments.references,
+        arguments.genomes,
+        make_reporter(f"evaluate {arguments.sample}"),
+    )
+
+
+if __name__ == "__main__":
+    run(main)

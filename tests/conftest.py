@@ -1,0 +1,68 @@
+"""What the tests share: real reads of the demo community, and FASTQ files in every form that occurs in the wild."""
+
+import gzip
+import struct
+import zlib
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+Record = tuple[str, str, str]  # name, sequence, qualities
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """Return the root of the checkout."""
+    return Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def take_reads(repository) -> Callable[[str, int], list[Record]]:
+    """Return a function that reads the first records of a file in demo/reads/."""
+
+    def take(file: str, count: int) -> list[Record]:
+        with gzip.open(repository / "demo/reads" / file, "rt") as reads:
+            lines = [line.rstrip("\n") for line in islice(reads, 4 * count)]
+        return [(lines[i][1:], lines[i + 1], lines[i + 3]) for i in range(0, len(lines), 4)]
+
+    return take
+
+
+@pytest.fixture(scope="session")
+def write_fastq() -> Callable[..., str]:
+    """Return a function that writes records as a FASTQ file and returns its path as text."""
+
+    def write(path: Path, records: list[Record], compression: str = "plain") -> str:
+        text = "".join(f"@{name}\n{sequence}\n+\n{qualities}\n" for name, sequence, qualities in records)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(compress(text.encode(), compression))
+        return str(path)
+
+    return write
+
+
+def compress(data: bytes, compression: str) -> bytes:
+    """Return data as they are (plain), as one gzip member (gzip), several (members), or as bgzip writes them (bgzf)."""
+    if compression == "plain":
+        return data
+    size = {"gzip": max(len(data), 1), "members": 50_000, "bgzf": 60_000}[compression]
+    blocks = [data[begin : begin + size] for begin in range(0, len(data), size)] or [b""]
+    if compression == "bgzf":
+        return b"".join(map(_make_bgzf_block, [*blocks, b""]))  # an empty block marks the end
+    return b"".join(gzip.compress(block, mtime=0) for block in blocks)
+
+
+def _make_bgzf_block(data: bytes) -> bytes:
+    """Return a gzip member whose header tells its size (the BGZF format of the SAM specification, section 4.1)."""
+    deflate = zlib.compressobj(wbits=-15)
+    body = deflate.compress(data) + deflate.flush()
+    header = b"\x1f\x8b\x08\x04" + bytes(4) + b"\x00\xff\x06\x00BC\x02\x00" + struct.pack("<H", len(body) + 25)
+    return header + body + struct.pack("<II", zlib.crc32(data), len(data))
+
+
+@pytest.fixture(name="compress", scope="session")
+def compress_fixture() -> Callable[[bytes, str], bytes]:
+    """Return the function `compress`."""
+    return compress

@@ -1,0 +1,119 @@
+"""One suite for every embedder: what the protocol promises, whatever the model."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from readclade.embedders import _EMBEDDERS, Embedder, get_embedder
+from readclade.errors import ConfigError
+
+COMPLEMENT = str.maketrans("ACGT", "TGCA")
+
+
+@pytest.fixture(scope="module", params=sorted(_EMBEDDERS))
+def embedder(request) -> Embedder:
+    return get_embedder(request.param, {})
+
+
+@pytest.fixture(scope="module")
+def pairs(take_reads) -> tuple[pa.StringArray, pa.StringArray]:
+    reads = [[sequence for _, sequence, _ in take_reads(f"pairs_{mate}.fastq.gz", 60)] for mate in (1, 2)]
+    reads[0][5] = reads[0][5][:70] + "N" * 10 + reads[0][5][80:]
+    return pa.array(reads[0]), pa.array(reads[1])
+
+
+def reverse_complement(strings: pa.StringArray) -> pa.StringArray:
+    return pa.array([string.as_py().translate(COMPLEMENT)[::-1] for string in strings])
+
+
+def test_attributes_describe_the_embedder(embedder):
+    assert _EMBEDDERS[embedder.name] is type(embedder)
+    assert isinstance(embedder.revision, str)
+    assert embedder.revision
+    assert json.loads(json.dumps(embedder.parameters)) == embedder.parameters
+    assert embedder.dim >= 1
+    assert isinstance(embedder.is_composition, bool)
+    # What the manifest holds is enough to make the same embedder again.
+    assert get_embedder(embedder.name, embedder.parameters).parameters == embedder.parameters
+
+
+def test_embed_shape_and_values(embedder, pairs):
+    for mates in (None, pairs[1]):
+        vectors = embedder.embed(pairs[0], mates)
+        assert vectors.shape == (len(pairs[0]), embedder.dim)
+        assert vectors.dtype == np.float32
+        assert np.isfinite(vectors).all()
+        if embedder.is_composition:
+            assert (vectors >= 0).all()
+            np.testing.assert_allclose(vectors.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_embed_tells_fragments_and_mates_apart(embedder, pairs):
+    alone, paired = embedder.embed(pairs[0]), embedder.embed(*pairs)
+    assert len(np.unique(alone, axis=0)) == len(alone)
+    assert (alone != paired).any(axis=1).all()
+
+
+def test_embed_twice_gives_the_same_bits(embedder, pairs):
+    again = get_embedder(embedder.name, embedder.parameters)
+    np.testing.assert_array_equal(embedder.embed(*pairs), again.embed(*pairs))
+
+
+def test_embed_reverse_complement_gives_the_same_bits(embedder, pairs):
+    np.testing.assert_array_equal(embedder.embed(reverse_complement(pairs[0])), embedder.embed(pairs[0]))
+    # A fragment seen from its other strand has its mates exchanged.
+    turned = embedder.embed(reverse_complement(pairs[1]), reverse_complement(pairs[0]))
+    np.testing.assert_array_equal(turned, embedder.embed(*pairs))
+
+
+@pytest.mark.parametrize("sizes", [[1] * 60, [59, 1], [0, 13, 0, 47, 0]])
+def test_embed_split_into_other_batches_gives_the_same_bits(embedder, pairs, sizes):
+    parts, begin = [], 0
+    for size in sizes:
+        parts.append(embedder.embed(pairs[0].slice(begin, size), pairs[1].slice(begin, size)))
+        begin += size
+    np.testing.assert_array_equal(np.concatenate(parts), embedder.embed(*pairs))
+
+
+def test_embed_sliced_arrays_are_read_from_their_offset(embedder, pairs):
+    # The two arrays begin at different offsets of their buffers.
+    sequences = pa.concat_arrays([pa.array(["TTTTTTTTTT"] * 3), pairs[0]]).slice(3)
+    mates = pa.concat_arrays([pa.array(["GG", ""]), pairs[1], pa.array(["A" * 99])]).slice(2, len(sequences))
+    assert (sequences.offset, mates.offset) == (3, 2)
+    np.testing.assert_array_equal(embedder.embed(sequences, mates), embedder.embed(*pairs))
+
+
+def test_embed_empty_batch(embedder):
+    none = pa.array([], pa.string())
+    for mates in (None, none):
+        vectors = embedder.embed(none, mates)
+        assert vectors.shape == (0, embedder.dim)
+        assert vectors.dtype == np.float32
+
+
+@pytest.mark.parametrize("read", ["", "A", "NNN", "N" * 200])
+def test_embed_read_that_says_nothing_gives_nan(embedder, pairs, read):
+    reads = pa.array([read, pairs[0][0].as_py(), read])
+    for mates in (None, pa.array([read, "", read])):
+        vectors = embedder.embed(reads, mates)
+        assert np.isnan(vectors[[0, 2]]).all()
+        np.testing.assert_array_equal(vectors[1], embedder.embed(pairs[0][:1])[0])
+
+
+def test_embed_all_reads_empty(embedder):
+    empty = pa.array(["", ""])
+    assert np.isnan(embedder.embed(empty)).all()
+    assert np.isnan(embedder.embed(empty, empty)).all()
+
+
+def test_get_embedder_unknown_name_lists_the_known_ones():
+    with pytest.raises(ConfigError, match="there is no embedder 'kmers'") as caught:
+        get_embedder("kmers", {})
+    for name in _EMBEDDERS:
+        assert name in caught.value.remedy
+
+
+def test_get_embedder_passes_parameters_on():
+    assert get_embedder("kmer", {"k": 5}).dim == 512
