@@ -1,14 +1,8 @@
 rule cluster:
     input:
         manifest="staged/{sample}/manifest.json",
-        code=get_code(
-            "cluster_fragments",
-            "clustering/communicator",
-            "clustering/job",
-            "clustering/kmeans",
-            "clustering/outputs",
-            "clustering/whitening",
-        ),
+        script=str(BASEDIR / "scripts/cluster_fragments.py"),
+        code=get_code("cluster_fragments"),
     output:
         clusters="results/{sample}/cluster/clusters.h5",
         assignments=report(
@@ -37,7 +31,7 @@ rule cluster:
     message:
         "Clustering the fragments of sample {wildcards.sample} on {resources.tasks} MPI ranks"
     shell:
-        "{resources.mpi} -n {resources.tasks} python -m mpi4py {input.code[0]:q} --manifest {input.manifest}"
+        "{resources.mpi} -n {resources.tasks} python -m mpi4py {input.script:q} --manifest {input.manifest}"
         " --out {params.out} --k {params.clustering[k]} --seed {params.clustering[seed]}"
         " --directions {params.clustering[directions]} --seedings {params.clustering[seedings]}"
         " --ranks {resources.tasks} 2>&1 | tee {log}"
@@ -48,7 +42,8 @@ rule write_bins:
         reads=get_read_files,
         summary="reads/{sample}/reads.json",
         assignments="results/{sample}/cluster/assignments.parquet",
-        code=get_code("write_bins", "bins"),
+        script=str(BASEDIR / "scripts/write_bins.py"),
+        code=get_code("write_bins"),
     output:
         bins=directory("results/{sample}/bins"),
     log:
@@ -64,5 +59,5 @@ rule write_bins:
     message:
         "Writing the reads of each cluster of sample {wildcards.sample}"
     shell:
-        "python {input.code[0]:q} --reads {input.summary} --assignments {input.assignments} --out {output.bins}"
+        "python {input.script:q} --reads {input.summary} --assignments {input.assignments} --out {output.bins}"
         " 2>&1 | tee {log}"

@@ -15,6 +15,7 @@ sys.path.insert(0, str(BASEDIR / "src"))
 from readclade import tables
 from readclade.errors import ReadcladeError
 from readclade.manifest import read_manifest
+from readclade.sources import find_sources
 
 # bash is told where the library is and, unless conda makes the environments, to use Snakemake's own. A prefix of our
 # own replaces Snakemake's strict mode, so it is stated again.
@@ -40,10 +41,9 @@ wildcard_constraints:
     sample="|".join(map(re.escape, SAMPLES)),
 
 
-def get_code(script, *modules):
-    """Return the files whose change runs a rule again: its script and the library modules that decide its output."""
-    sources = [BASEDIR / "src/readclade" / f"{module}.py" for module in modules]
-    return [str(path) for path in (BASEDIR / "scripts" / f"{script}.py", *sources)]
+def get_code(script):
+    """Return the files whose change makes a job run again: the modules of the library that decide its output."""
+    return list(map(str, find_sources(BASEDIR / "scripts" / f"{script}.py")))
 
 
 def get_read_files(wildcards):

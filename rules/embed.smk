@@ -3,7 +3,8 @@ rule embed:
         reads=get_read_files,
         summary=get_summary,
         index="reads/{sample}/index",
-        code=get_code("embed_fragments", "embedding", "embedders", "fastq", "kmer", "projection", "shards"),
+        script=str(BASEDIR / "scripts/embed_fragments.py"),
+        code=get_code("embed_fragments"),
     output:
         manifest="shards/{sample}/manifest.json",
     log:
@@ -23,6 +24,6 @@ rule embed:
     message:
         "Embedding the fragments of sample {wildcards.sample} with {params.embedder[name]}"
     shell:
-        "python {input.code[0]:q} --reads {input.summary} --out {params.out} --embedder {params.embedder[name]}"
+        "python {input.script:q} --reads {input.summary} --out {params.out} --embedder {params.embedder[name]}"
         " --k {params.embedder[k]} --d {params.embedder[d]} --actors {threads} --address {resources.ray_address}"
         " 2>&1 | tee {log}"

@@ -1,7 +1,8 @@
 rule fetch:
     input:
         reads=get_read_files,
-        code=get_code("fetch_reads", "reads", "fastq"),
+        script=str(BASEDIR / "scripts/fetch_reads.py"),
+        code=get_code("fetch_reads"),
     output:
         summary="reads/{sample}/reads.json",
         index=directory("reads/{sample}/index"),
@@ -23,5 +24,5 @@ rule fetch:
     message:
         "Checking and counting the reads of sample {wildcards.sample}"
     shell:
-        "python {input.code[0]:q} --sample {wildcards.sample} --platform {params.platform} {params.lanes}"
+        "python {input.script:q} --sample {wildcards.sample} --platform {params.platform} {params.lanes}"
         " --out {params.out} --shard-bases {params.shard_bases} --threads {threads} 2>&1 | tee {log}"

@@ -2,7 +2,8 @@ rule index_references:
     input:
         table=config["references"],
         fasta=get_reference_files(),
-        code=get_code("index_references", "references", "embedders", "kmer"),
+        script=str(BASEDIR / "scripts/index_references.py"),
+        code=get_code("index_references"),
     output:
         index="references/index.parquet",
     log:
@@ -20,7 +21,7 @@ rule index_references:
     message:
         "Embedding the reference genomes"
     shell:
-        "python {input.code[0]:q} --references {input.table:q} --embedder {params.embedder[name]}"
+        "python {input.script:q} --references {input.table:q} --embedder {params.embedder[name]}"
         " --k {params.embedder[k]} --out {output.index} 2>&1 | tee {log}"
 
 
@@ -30,7 +31,8 @@ rule label:
         assignments="results/{sample}/cluster/assignments.parquet",
         clusters="results/{sample}/cluster/clusters.h5",
         index="references/index.parquet",
-        code=get_code("label_clusters", "labelling", "lineage", "cami"),
+        script=str(BASEDIR / "scripts/label_clusters.py"),
+        code=get_code("label_clusters"),
     output:
         taxa=report(
             "results/{sample}/taxa.tsv",
@@ -66,7 +68,7 @@ rule label:
     message:
         "Naming the clusters of sample {wildcards.sample}"
     shell:
-        "python {input.code[0]:q} --manifest {input.manifest} --assignments {input.assignments}"
+        "python {input.script:q} --manifest {input.manifest} --assignments {input.assignments}"
         " --clusters {input.clusters} --references {input.index} --out {params.out}"
         " --neighbours {params.labelling[neighbours]} --support {params.labelling[support]} 2>&1 | tee {log}"
 
@@ -78,7 +80,8 @@ rule evaluate:
         assignments="results/{sample}/cluster/assignments.parquet",
         binning="results/{sample}/binning.tsv",
         taxa="results/{sample}/taxa.tsv",
-        code=get_code("evaluate_clusters", "evaluation", "cami"),
+        script=str(BASEDIR / "scripts/evaluate_clusters.py"),
+        code=get_code("evaluate_clusters"),
     output:
         evaluation=report(
             "results/{sample}/evaluation.tsv",
@@ -100,6 +103,6 @@ rule evaluate:
     message:
         "Comparing the clusters of sample {wildcards.sample} with the truth"
     shell:
-        "python {input.code[0]:q} --sample {wildcards.sample} --truth {input.truth:q} --binning {input.binning}"
+        "python {input.script:q} --sample {wildcards.sample} --truth {input.truth:q} --binning {input.binning}"
         " --assignments {input.assignments} --taxa {input.taxa} --references {input.references:q}"
         " --out {output.evaluation} --genomes {output.genomes} 2>&1 | tee {log}"

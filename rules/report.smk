@@ -9,7 +9,8 @@ rule report:
         profiles=expand("results/{sample}/profile.tsv", sample=SAMPLES),
         evaluations=expand("results/{sample}/evaluation.tsv", sample=get_samples_with_truth()),
         template=str(BASEDIR / "src/readclade/templates/report.html.jinja"),
-        code=get_code("write_report", "report", "figures", "provenance"),
+        script=str(BASEDIR / "scripts/write_report.py"),
+        code=get_code("write_report"),
     output:
         html=report("results/report.html", caption="../docs/captions/report.rst", category="Report"),
         crate="results/ro-crate-metadata.json",
@@ -29,6 +30,6 @@ rule report:
     message:
         "Writing the report"
     shell:
-        "python {input.code[0]:q} --samples {input.samples:q} --config <(printf %s {params.config:q}) --results results"
+        "python {input.script:q} --samples {input.samples:q} --config <(printf %s {params.config:q}) --results results"
         " --reads reads --shards shards --logs logs --out {output.html} --crate {output.crate}"
         " --summary {output.summary} 2>&1 | tee {log}"

@@ -1,7 +1,8 @@
 rule stage:
     input:
         manifest=get_manifest,
-        code=get_code("stage_shards", "staging"),
+        script=str(BASEDIR / "scripts/stage_shards.py"),
+        code=get_code("stage_shards"),
     output:
         manifest="staged/{sample}/manifest.json",
     log:
@@ -19,4 +20,4 @@ rule stage:
     message:
         "Copying the shards of sample {wildcards.sample} to the file system of the MPI job"
     shell:
-        "python {input.code[0]:q} --manifest {input.manifest} --out {params.out} --streams {threads} 2>&1 | tee {log}"
+        "python {input.script:q} --manifest {input.manifest} --out {params.out} --streams {threads} 2>&1 | tee {log}"

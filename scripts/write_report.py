@@ -1,13 +1,14 @@
 """Write the report, its summary and the RO-Crate from the results of all samples.
 
-Example, in the folder of a run whose parameters are in config.json (REPO is the repository's root):
-    PYTHONPATH=REPO/src REPO/.venv/bin/python REPO/scripts/write_report.py --samples samples.tsv --config config.json \
-        --results results --reads reads --shards shards --logs logs --out results/report.html \
-        --crate results/ro-crate-metadata.json --summary results/summary.tsv
+Example, from demo/run, after `make demo`:
+    PYTHONPATH=../../src ../../.venv/bin/python ../../scripts/write_report.py --samples ../samples.tsv \\
+        --config ../config.yaml --results results --reads reads --shards shards --logs logs \\
+        --out results/report.html --crate results/ro-crate-metadata.json --summary results/summary.tsv
 """
 
-import json
 from pathlib import Path
+
+import yaml
 
 from readclade.cli import make_parser, make_reporter, run
 from readclade.errors import ConfigError
@@ -19,7 +20,7 @@ def main() -> None:
     """Read the arguments and write."""
     parser = make_parser(__doc__)
     parser.add_argument("--samples", required=True, type=Path, help="table of samples")
-    parser.add_argument("--config", required=True, type=Path, help="configuration as JSON")
+    parser.add_argument("--config", required=True, type=Path, help="configuration as YAML or JSON")
     parser.add_argument("--results", required=True, type=Path, help="folder of the results")
     parser.add_argument("--reads", required=True, type=Path, help="folder of what `fetch` wrote")
     parser.add_argument("--shards", required=True, type=Path, help="folder of the shards")
@@ -29,9 +30,11 @@ def main() -> None:
     parser.add_argument("--summary", required=True, type=Path, help="table of figures to write")
     arguments = parser.parse_args()
     try:
-        config = json.loads(arguments.config.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{arguments.config}: cannot be read as JSON: {error}", remedy="give a JSON file") from None
+        config = yaml.safe_load(arguments.config.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"{arguments.config}: cannot be read: {error}", remedy="give a YAML or JSON file") from None
+    if not isinstance(config, dict):
+        raise ConfigError(f"{arguments.config}: holds no keys", remedy="give a configuration as in config/config.yaml")
     folders = Folders(arguments.results, arguments.reads, arguments.shards, arguments.logs)
     outputs = (arguments.out, arguments.crate, arguments.summary)
     write_report(arguments.samples, config, folders, *outputs, make_reporter("report"))

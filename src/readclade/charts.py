@@ -6,6 +6,7 @@ import numpy as np
 
 from readclade import figures
 from readclade.figures import Bar, Dots, Image
+from readclade.formats import format_bases
 from readclade.lineage import UNCLASSIFIED
 from readclade.summaries import UNASSIGNED, SampleReport
 
@@ -35,7 +36,7 @@ def draw_sample(sample: SampleReport, colours: dict[str, str], dots_per_inch: in
         for taxon in sample.taxa
     ]
     images["community"] = figures.draw_bars(
-        _limit(bars), "% of the sample's bases", f"Bar chart of the share of bases of each taxon: {_list(bars)}"
+        _limit(bars, "%"), "% of the sample's bases", f"Bar chart of the share of bases of each taxon: {_list(bars)}"
     )
     lengths = sample.reads["lengths"]
     images["reads"] = figures.draw_reads(
@@ -70,18 +71,25 @@ def draw_overview(samples: list[SampleReport], colours: dict[str, str]) -> Image
 
 
 def _draw_map(sample: SampleReport, colours: dict[str, str], dots_per_inch: int) -> Image:
-    names = {cluster.number: cluster.name for cluster in sample.clusters}
     clusters = sample.assignments.clusters
-    by_cluster, by_taxon = [], []
+    by_cluster = [
+        Dots(
+            np.flatnonzero(clusters == cluster.number),
+            figures.PALETTE[cluster.number % len(figures.PALETTE)],
+            cluster.label,
+        )
+        for cluster in sample.clusters
+    ]
+    taxa = np.full(len(sample.model.sizes) + 1, UNASSIGNED, object)  # the last one is for -1
     for cluster in sample.clusters:
-        rows = np.flatnonzero(clusters == cluster.number)
-        by_cluster.append(Dots(rows, figures.PALETTE[cluster.number % len(figures.PALETTE)], cluster.label))
-    for taxon in sample.taxa:
-        rows = np.flatnonzero([names.get(number, UNASSIGNED) == taxon.name for number in clusters.tolist()])
+        taxa[cluster.number] = cluster.name
+    taxa_of_dots = taxa[clusters]
+    by_taxon = []
+    for name in dict.fromkeys(taxon.name for taxon in sample.taxa):
+        rows = np.flatnonzero(taxa_of_dots == name)
         if len(rows):
-            colour = colours[taxon.name]
-            legend = "other taxa" if colour == figures.OTHER else taxon.name
-            by_taxon.append(Dots(rows, colour, _abbreviate(taxon.name), legend))
+            legend = "other taxa" if colours[name] == figures.OTHER else name
+            by_taxon.append(Dots(rows, colours[name], _abbreviate(name), legend))
     panels = {"By cluster": by_cluster, "By taxon (legend below)": by_taxon}
     alt = (
         f"Two maps of the same {len(sample.map_ids):,} fragments: left coloured by {len(sample.clusters)} clusters,"
@@ -95,12 +103,14 @@ def _draw_clusters(sample: SampleReport, colours: dict[str, str]) -> Image:
         Bar(
             f"{cluster.label}  {cluster.name}",
             cluster.bases / 1e6,
-            f"{cluster.bases / 1e6:,.2f} Mb, {cluster.size:,} fragments",
+            f"{format_bases(cluster.bases)}, {cluster.size:,} fragments",
             colours[cluster.name],
         )
         for cluster in sample.clusters
     ]
-    return figures.draw_bars(_limit(bars), "million bases", f"Bar chart of the size of each cluster: {_list(bars)}")
+    return figures.draw_bars(
+        _limit(bars, "Mb"), "million bases", f"Bar chart of the size of each cluster: {_list(bars)}"
+    )
 
 
 def _draw_confusion(sample: SampleReport) -> Image:
@@ -130,13 +140,13 @@ def _abbreviate(name: str) -> str:
     return f"{species[1]}. {species[2]}" if species else name
 
 
-def _limit(bars: list[Bar]) -> list[Bar]:
-    """Return the first bars, and one for all others."""
+def _limit(bars: list[Bar], unit: str) -> list[Bar]:
+    """Return the first bars, and one for all others together."""
     if len(bars) <= MOST_BARS:
         return bars
     rest = bars[MOST_BARS:]
     total = sum(bar.value for bar in rest)
-    return [*bars[:MOST_BARS], Bar(f"{len(rest)} others together", total, f"{total:,.2f}", figures.OTHER)]
+    return [*bars[:MOST_BARS], Bar(f"{len(rest)} others together", total, f"{total:,.2f} {unit}", figures.OTHER)]
 
 
 def _list(bars: list[Bar]) -> str:

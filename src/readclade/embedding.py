@@ -197,7 +197,9 @@ def _run_actors(reads_path, out, missing, actors, address, report, reads):
 
 
 def _start_ray(actors: int, address: str | None) -> None:
-    ray.data.DataContext.get_current().enable_progress_bars = False
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.raise_original_map_exception = True  # Ray Data's own wrapper loses its cause on the way to the driver
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)  # our own lines of progress say what a person needs
     if address is None:

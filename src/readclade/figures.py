@@ -15,7 +15,10 @@ from dataclasses import dataclass
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter
 from PIL import Image as PillowImage
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
@@ -30,6 +33,7 @@ PALE = "#D4D4D4"  # unassigned
 OTHER = "#BFB3A2"  # taxa beyond the palette
 _INK = "#24303A"
 FEWEST_FOR_TSNE = 30
+MOST_LABELS = 24
 _STYLE = {
     "axes.axisbelow": True,
     "axes.edgecolor": "#7A858F",
@@ -138,13 +142,12 @@ def draw_maps(places: np.ndarray, panels: dict[str, list[Dots]], alt: str, dots_
             order = np.random.default_rng(0).permutation(len(places))
             size = np.clip(12000 / max(len(places), 1), 2.5, 40)
             axes.scatter(*places[order].T, s=size, c=colours[order], linewidths=0, alpha=0.8)
-            for dots in panel:
-                if dots.label and len(dots.rows):
+            # More labels than these, or labels of a few dots, would cover the map.
+            for dots in sorted(panel, key=lambda dots: -len(dots.rows))[:MOST_LABELS]:
+                if dots.label and len(dots.rows) * 200 >= max(len(places), 1):
                     _write_at_middle(axes, places[dots.rows], clean_label(dots.label, 24))
-        handles = [
-            matplotlib.lines.Line2D([], [], marker="o", linestyle="", color=colour, label=clean_label(name, 40))
-            for name, colour in legend
-        ]
+        dot = {"marker": "o", "linestyle": ""}
+        handles = [Line2D([], [], color=colour, label=clean_label(name, 40), **dot) for name, colour in legend]
         if handles:
             style = {"handletextpad": 0.2, "columnspacing": 1.2, "fontsize": 8.5}
             figure.legend(handles=handles, loc="lower center", ncols=min(columns, len(handles)), **style)
@@ -189,11 +192,11 @@ def draw_stacks(stacks: dict[str, list[Bar]], legend: Sequence[Bar], axis: str, 
         axes.set_yticks(range(len(stacks)), [clean_label(name, 20) for name in stacks])
         axes.set_ylim(len(stacks) - 0.5, -0.5)
         axes.set_xlim(0, 1)
-        axes.xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1, decimals=0))
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.tick_params(axis="y", length=0)
         axes.grid(False, axis="y")
         axes.set_xlabel(axis)
-        handles = [matplotlib.patches.Patch(color=bar.colour, label=clean_label(bar.label)) for bar in legend]
+        handles = [Patch(color=bar.colour, label=clean_label(bar.label)) for bar in legend]
         figure.legend(handles=handles, loc="lower center", ncols=columns, fontsize=8.5, columnspacing=1.2)
         return Image(_get_svg(figure), alt)
 
@@ -211,8 +214,8 @@ def draw_reads(reads: dict, alt: str) -> Image:
             lengths.stairs(counts, edges, fill=True, color=PALETTE[0])
         if edges[-1] > 4 * edges[0]:
             lengths.set_xscale("log")
-            lengths.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,.0f}"))
-            lengths.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+            lengths.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+            lengths.xaxis.set_minor_formatter(NullFormatter())
         lengths.set(title="Read length", xlabel="bases", ylabel="reads")
         # Bins of 2 %: 1 % of a short read is hardly more than one base, and would show as a comb.
         shares = np.asarray(reads["gc"]["counts"]).reshape(-1, 2).sum(axis=1)
@@ -220,11 +223,11 @@ def draw_reads(reads: dict, alt: str) -> Image:
         gc.set(title="GC content", xlabel="% G and C of a read", xlim=(0, 100))
         counts = np.array(reads["qualities"]["counts"] or [0]) / 1e6
         qualities.bar(np.arange(len(counts)), counts, width=0.9, color=PALETTE[1])
-        qualities.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
+        qualities.xaxis.set_major_locator(MaxNLocator(integer=True))
         qualities.set_xlim(-1, max(len(counts), 41))
         qualities.set(title="Base quality", xlabel="Phred score", ylabel="million bases")
         for axes in (lengths, gc):
-            axes.yaxis.set_major_formatter(matplotlib.ticker.EngFormatter(sep=""))
+            axes.yaxis.set_major_formatter(EngFormatter(sep=""))
         return Image(_get_svg(figure), alt)
 
 
@@ -234,7 +237,7 @@ def draw_objective(objective: np.ndarray, alt: str) -> Image:
         figure = Figure(figsize=(10.4, 2.2), layout="constrained")
         axes = figure.add_subplot()
         axes.plot(np.arange(1, len(objective) + 1), objective, marker="o", markersize=3.5, color=PALETTE[0])
-        axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(xlabel="iteration", ylabel="objective")
         return Image(_get_svg(figure), alt)
 
@@ -258,7 +261,7 @@ def draw_heat_map(shares: np.ndarray, rows: Sequence[str], columns: Sequence[str
         axes.set_ylim(len(rows), 0)
         axes.tick_params(length=0)
         axes.grid(False)
-        bar = figure.colorbar(mesh, ax=axes, pad=0.01, format=matplotlib.ticker.PercentFormatter(1, decimals=0))
+        bar = figure.colorbar(mesh, ax=axes, pad=0.01, aspect=40, format=PercentFormatter(1, decimals=0))
         bar.set_label("of the genome's fragments")
         bar.outline.set_visible(False)
         return Image(_get_svg(figure), alt)

@@ -64,7 +64,7 @@ def name_cluster(space: ReferenceSpace, vectors: np.ndarray, bases: np.ndarray, 
 
     for taxon, share in reversed(find_supported(votes, support)):
         inside = [i for i in shares if taxon.holds(space.species[i].lineage)]
-        distances = [space.measure_distance(i, vectors, weights) / space.get_limit(i, taxon) for i in inside]
+        distances = [space.measure_strangeness(i, taxon, vectors, weights) for i in inside]
         strangeness = np.average(distances, weights=[shares[i] for i in inside])
         confidence = float(min(1.0, share) / (1 + strangeness**_STEEPNESS))
         if confidence >= support:

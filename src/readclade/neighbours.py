@@ -167,9 +167,10 @@ class ReferenceSpace:
         scatter = (effective * seen + _FEWEST_WINDOWS * prior) / (effective + _FEWEST_WINDOWS)
         return float(np.sqrt(max(0.0, np.sum((centre - self.centres[number]) ** 2) - scatter / effective)))
 
-    def get_limit(self, number: int, taxon: Taxon) -> float:
-        """Return how far from a species a cluster may lie to get the name of a taxon that holds the species."""
-        return float(self._limits[number, len(taxon.path) - 1])
+    def measure_strangeness(self, number: int, taxon: Taxon, vectors: np.ndarray, weights: np.ndarray) -> float:
+        """Return a cluster's distance from a species over the limit for the name of a taxon that holds the species."""
+        limit = self._limits[number, len(taxon.path) - 1]
+        return self.measure_distance(number, vectors, weights) / limit if limit > 0 else np.inf
 
     def get_taxid(self, taxon: Taxon) -> str:
         """Return the taxid on which all references of a taxon agree, if it is the lowest that they name, else ""."""
@@ -229,7 +230,10 @@ def _fit_whitening(windows: np.ndarray, owners: np.ndarray) -> np.ndarray:
 
 
 def _measure_radius(windows: np.ndarray, owners: np.ndarray) -> float:
-    """Return how far the two halves of a genome lie from each other, in nine of ten genomes, less chance's part."""
+    """Return how far the two halves of a genome lie from each other, in nine of ten genomes, less chance's part.
+
+    It is 0, so that nothing gets a name, where every genome is too short to have two windows.
+    """
     gaps = []
     for owner in np.unique(owners):
         mine = windows[owners == owner]
@@ -238,7 +242,7 @@ def _measure_radius(windows: np.ndarray, owners: np.ndarray) -> float:
             gap = np.sum((mine[:middle].mean(axis=0) - mine[middle:].mean(axis=0)) ** 2)
             gaps.append(max(0.0, gap - mine.shape[1] * (1 / middle + 1 / (len(mine) - middle))))
     # Not less than the scatter of one window in one direction: nearer things cannot be told apart.
-    return max(1.0, float(np.sqrt(np.quantile(gaps, 0.9)))) if gaps else 1.0
+    return max(1.0, float(np.sqrt(np.quantile(gaps, 0.9)))) if gaps else 0.0
 
 
 def _cap_windows(species_of: np.ndarray, count: int) -> np.ndarray:

@@ -88,7 +88,7 @@ class Software:
     is_pinned: bool = False
 
 
-def describe_input(purpose: str, path: str, sha256: str | None = None) -> InputFile:
+def describe_input(purpose: str, path: str | os.PathLike[str], sha256: str | None = None) -> InputFile:
     """Return a file's checksum, unless it is known, and its size."""
     try:
         size = os.path.getsize(path)

@@ -10,6 +10,7 @@ from readclade import provenance, results
 from readclade.charts import draw_overview, draw_sample, get_taxon_colours
 from readclade.figures import Image
 from readclade.files import write_atomically
+from readclade.formats import format_bases, format_duration, format_lineage, format_measure
 from readclade.lineage import UNCLASSIFIED
 from readclade.provenance import InputFile
 from readclade.summaries import UNASSIGNED, Folders, SampleReport, gather_sample
@@ -97,7 +98,7 @@ def write_report(
     colours = get_taxon_colours(samples)
     for sample in samples:
         sample.images = draw_sample(sample, colours, get_resolution(len(samples)))
-    inputs = _list_inputs(samples, config)
+    inputs = _list_inputs(table, samples, config)
     html = render(
         samples,
         draw_overview(samples, colours),
@@ -125,51 +126,23 @@ def write_report(
     provenance.write_crate(crate, provenance.make_crate(root, inside, inputs, config, date))
 
 
-def format_bases(bases: float) -> str:
-    """Return bases in a unit that suits them, as in 19.1 Mb."""
-    for size, unit in ((1e12, "Tb"), (1e9, "Gb"), (1e6, "Mb"), (1e3, "kb")):
-        if bases >= size:
-            decimals = 2 if bases < 10 * size else 1 if bases < 100 * size else 0
-            return f"{bases / size:,.{decimals}f} {unit}"
-    return f"{bases:,} bases"
-
-
-def format_duration(seconds: float | None) -> str:
-    """Return a duration as a person writes it, as in 2 min 05 s."""
-    if seconds is None:
-        return "not recorded"
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def format_lineage(lineage: str, name: str) -> str:
-    """Return the names above `name` in a lineage, without their ranks' letters and without empty ranks."""
-    names = [part.split("__", 1)[-1].strip() for part in lineage.split(";")]
-    return " › ".join(above for above in names if above and above != name)
-
-
-def format_measure(value: str) -> str:
-    """Return a count with its thousands, a fraction with three decimals, and anything else as it stands."""
-    try:
-        return f"{int(value):,}" if value.isdigit() else f"{float(value):.3f}"
-    except ValueError:
-        return value
-
-
-def _list_inputs(samples: list[SampleReport], config: dict) -> list[InputFile]:
-    """Return the FASTQ files, with the checksums that `fetch` made, and the references."""
-    inputs = [
-        provenance.describe_input(f"reads of sample {sample.name}", path, checksum)
-        for sample in samples
-        for lane in sample.reads["lanes"]
+def _list_inputs(table: Path, reports: list[SampleReport], config: dict) -> list[InputFile]:
+    """Return the tables, the FASTQ files with the checksums that `fetch` made, the truths and the references."""
+    inputs = [provenance.describe_input("table of samples", table)]
+    inputs += [
+        provenance.describe_input(f"reads of sample {report.name}", path, checksum)
+        for report in reports
+        for lane in report.reads["lanes"]
         for path, checksum in zip(_get_paths(lane), lane["sha256"], strict=True)
     ]
-    references = read_references(config["references"])
+    inputs += [
+        provenance.describe_input(f"truth of sample {sample.name}", sample.truth)
+        for sample in read_samples(table).values()
+        if sample.truth
+    ]
     inputs.append(provenance.describe_input("table of references", config["references"]))
-    inputs += [provenance.describe_input(f"reference {entry.accession}", entry.fasta) for entry in references]
-    return inputs
+    references = read_references(config["references"])
+    return inputs + [provenance.describe_input(f"reference {entry.accession}", entry.fasta) for entry in references]
 
 
 def _get_paths(lane: dict) -> list[str]:

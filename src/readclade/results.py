@@ -13,6 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from readclade.errors import InputError
@@ -242,7 +243,7 @@ def read_assignments(
                 wanted = ids[place] == fragment
                 clusters[place[wanted]] = cluster[wanted]
             if truth is not None:
-                found = pa.compute.index_in(batch.column("name"), value_set=truth[0])
+                found = pc.index_in(batch.column("name"), value_set=truth[0])
                 known = found.is_valid().to_numpy(zero_copy_only=False)
                 genome = truth[1][found.drop_null().to_numpy()]
                 column = np.where(cluster[known] < 0, k, cluster[known])

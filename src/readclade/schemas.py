@@ -1,7 +1,9 @@
 """The JSON schemas in config/schemas/, their defaults, and what they allow in words a person reads."""
 
+import contextlib
 import copy
 import difflib
+import json
 from functools import cache
 from os import PathLike
 from pathlib import Path
@@ -37,6 +39,20 @@ def fill_defaults(schema: dict, value):
     for name, part in schema.get("properties", {}).items():
         if name in value or "default" in part:
             value[name] = fill_defaults(part, value.get(name, part.get("default")))
+    return value
+
+
+def read_typed(schema: dict, value):
+    """Return a copy of a value in which texts such as "12" are numbers or truth values where the schema wants those.
+
+    Snakemake hands over the inner values of `--config clustering='{k: 12}'` as texts.
+    """
+    if isinstance(value, dict):
+        return {name: read_typed(schema.get("properties", {}).get(name, {}), part) for name, part in value.items()}
+    types = {part.get("type") for part in (schema, *schema.get("anyOf", ()))}
+    if isinstance(value, str) and types & {"integer", "number", "boolean"}:
+        with contextlib.suppress(ValueError):
+            return json.loads(value, parse_constant=str)  # NaN stays a text, which is refused
     return value
 
 

@@ -114,7 +114,7 @@ def gather_sample(sample: Sample, folders: Folders, most_on_map: int) -> SampleR
     if sample.truth:
         origins = read_binning(Path(sample.truth), sample.name).bins
         genome_names, codes = np.unique(list(origins.values()), return_inverse=True)
-        truth = (pa.array(origins, pa.string()), codes)
+        truth = (pa.array(list(origins), pa.string()), codes)
     ids = results.choose_fragments(manifest.fragments, most_on_map)
     vectors = results.read_vectors(manifest, folders.shards / sample.name, ids)
     path = folder / "cluster/assignments.parquet"

@@ -15,7 +15,7 @@ from typing import NoReturn
 from jsonschema.exceptions import ValidationError
 
 from readclade.errors import ConfigError, InputError
-from readclade.schemas import Validator, describe, fill_defaults, load_schema, suggest
+from readclade.schemas import Validator, describe, fill_defaults, load_schema, read_typed, suggest
 
 RANKS = ("domain", "phylum", "class", "order", "family", "genus", "species")
 INTERLEAVED = "interleaved"
@@ -163,7 +163,7 @@ def check_config(config: dict, schema_path: str | PathLike[str] | None = None) -
         ConfigError: a key is unknown or a value is not allowed.
     """
     schema = load_schema("config", schema_path)
-    filled = fill_defaults(schema, config)
+    filled = fill_defaults(schema, read_typed(schema, config))
     errors = sorted(Validator(schema).iter_errors(filled), key=lambda error: list(map(str, error.absolute_path)))
     if not errors:
         return filled

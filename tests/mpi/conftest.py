@@ -85,7 +85,7 @@ def copy_manifest(manifests, tmp_path) -> Callable[[str], Path]:
 def launch(repository) -> Callable[..., subprocess.CompletedProcess]:
     """Return a function that runs a Python program on a number of ranks, or without mpiexec on 0."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PMI", "HYDRA", "MPI"))}
-    environment |= {"PYTHONPATH": str(repository / "src"), "PYTHONUNBUFFERED": "1"}
+    environment |= {"PYTHONPATH": str(repository / "src")}
 
     def run(ranks: int, *arguments) -> subprocess.CompletedProcess:
         command = [sys.executable, *(["-m", "mpi4py"] if ranks else []), *map(str, arguments)]

@@ -171,7 +171,7 @@ def test_k_that_is_no_number_of_clusters_is_refused(k, main, manifests, tmp_path
 
 
 def test_k_above_the_number_of_fragments_is_refused_naming_both(cluster, manifests, tmp_path):
-    done = cluster(3, manifests["pairs"], tmp_path / "out", "--k", 701)
+    done = cluster(2, manifests["pairs"], tmp_path / "out", "--k", 701)
     assert_refused(done, tmp_path / "out", 2, "k = 701", "the number of fragments, 700", "smaller")
 
 

@@ -11,4 +11,4 @@ pytestmark = pytest.mark.mpi
 def test_collectives(launch, ranks):
     done = launch(ranks, Path(__file__).with_name("check_collectives.py"))
     assert done.returncode == 0, done.stderr
-    assert sorted(done.stdout.split("\n")[:-1]) == [f"rank {rank} of {ranks} is done" for rank in range(ranks)]
+    assert sorted(done.stdout.splitlines()) == [f"rank {rank} of {ranks} is done" for rank in range(ranks)]

@@ -23,7 +23,7 @@ def list_keys(schema: dict, prefix: str = "") -> list[str]:
 def test_check_config_fills_every_default_at_every_depth():
     config = check_config({"embedder": {"k": 5}})
     assert config["embedder"] == {"name": "kmer", "k": 5, "d": 32}
-    assert config["clustering"] == {"k": "auto", "seed": 0, "directions": 16, "seedings": 4}
+    assert config["clustering"] == {"k": "auto", "seed": 0, "directions": 16, "seedings": 8}
     assert config["samples"] == "samples.tsv"
     assert config["bins"] is False
 
@@ -104,3 +104,13 @@ def test_check_config_takes_another_schema(tmp_path):
     path = tmp_path / "schema.yaml"
     path.write_text("type: object\nproperties: {x: {type: integer, default: 7}}\nadditionalProperties: false\n")
     assert check_config({}, path) == {"x": 7}
+
+
+def test_check_config_reads_numbers_from_text():
+    config = check_config({"clustering": {"k": "12"}, "labelling": {"support": "0.7"}, "bins": "true"})
+    assert config["clustering"]["k"] == 12
+    assert config["labelling"]["support"] == 0.7
+    assert config["bins"] is True
+    assert check_config({"clustering": {"k": "auto"}})["clustering"]["k"] == "auto"
+    with pytest.raises(ConfigError, match=r"clustering\.k is 'twelve'"):
+        check_config({"clustering": {"k": "twelve"}})

@@ -410,7 +410,7 @@ def test_seed_centroids_find_every_blob():
     assert sum(found) >= 245
 
 
-def test_the_first_seed_is_drawn_by_weight():
+def test_seed_centroids_are_drawn_by_weight():
     # With one cluster asked for, the seed is a k-means++ choice among candidates: the heavy point wins nearly always.
     weights = np.ones(50, np.int64)
     weights[20] = 10_000

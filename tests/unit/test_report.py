@@ -12,7 +12,8 @@ import pytest
 from run_folder import RunFolder, add_sample, make_run, write_config
 
 from readclade.errors import ConfigError, InputError
-from readclade.report import format_bases, format_duration, format_lineage, format_measure, write_report
+from readclade.files import hash_file
+from readclade.report import write_report
 from readclade.results import choose_fragments
 
 ROOT = Path(__file__).parents[2]
@@ -128,6 +129,16 @@ def test_write_report_odd_samples(tmp_path, clusters, genomes):
     assert ("Against the truth" in words) == bool(genomes)
 
 
+def test_write_report_more_clusters_taxa_and_genomes_than_are_shown(tmp_path):
+    run = make_run(tmp_path)
+    names = tuple(f"Genus{i} species{i}" for i in range(70))
+    add_sample(run, "s", [*range(70), *range(70)], taxa=names, genomes=(*names, "none"))
+    words = Page(write(run)).get_words()
+    assert "c60 Genus59 species59" in words
+    assert "c61 " not in words
+    assert "10 more in results/s/taxa.tsv" in words
+
+
 def test_write_report_map_holds_no_more_than_the_configured_fragments(run):
     run.config["report"] = {"map_fragments": 35}
     assert "35 of 40, drawn at random" in write(run)
@@ -140,6 +151,12 @@ def test_write_report_run_times_come_from_the_benchmarks(run):
     folder.mkdir(parents=True)
     (folder / "s1.benchmark.tsv").write_text("s\th:m:s\tmax_rss\tcpu_time\n125.4\t0:02:05\t812.2\tNA\n")
     assert "s1 cluster 2 min 05 s not recorded 812 MB" in Page(write(run)).get_words()
+
+
+def test_write_report_lists_every_input_with_its_checksum(run):
+    words = Page(write(run)).get_words()
+    for name in ("samples.tsv", "s1.fastq", "s1.truth.tsv", "references.tsv", "genome.fa"):
+        assert hash_file(run.root / name) in words[words.index(f" {name} ") :]
 
 
 def remove_column(text: str) -> str:
@@ -215,42 +232,6 @@ def test_choose_fragments_is_bounded_sorted_and_constant():
     assert (ids == choose_fragments(1_000_000_000, 1000)).all()
 
 
-@pytest.mark.parametrize(
-    ("bases", "text"),
-    [
-        (0, "0 bases"),
-        (999, "999 bases"),
-        (1000, "1.00 kb"),
-        (1_400_000, "1.40 Mb"),
-        (299_600_000, "300 Mb"),
-        (2e13, "20.0 Tb"),
-    ],
-)
-def test_format_bases(bases, text):
-    assert format_bases(bases) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(None, "not recorded"), (1.26, "1.3 s"), (59.99, "1 min 00 s"), (125, "2 min 05 s"), (7260, "2 h 01 min")],
-)
-def test_format_duration(seconds, text):
-    assert format_duration(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"), [("12", "12"), ("1.0", "1.000"), ("0.8599", "0.860"), ("n/a", "n/a"), ("", "")]
-)
-def test_format_measure(value, text):
-    assert format_measure(value) == text
-
-
-def test_format_lineage_leaves_out_the_taxon_and_empty_ranks():
-    assert (
-        format_lineage("d__Bacteria;p__;g__Bacillus;s__Bacillus subtilis", "Bacillus subtilis") == "Bacteria › Bacillus"
-    )
-
-
 def run_script(name: str, *arguments: object) -> subprocess.CompletedProcess:
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     command = [sys.executable, ROOT / "scripts" / name, *arguments]
@@ -272,6 +253,17 @@ def test_scripts_write_and_show(run):
     assert lines[0] == "s1\tfragments\t40"
     assert all(re.fullmatch(r"s1\t\w+\t[0-9.]+", line) for line in lines[:-1])
     assert lines[-1] == f"report: {run.outputs[0]}"
+
+
+@pytest.mark.parametrize("text", ["- a list", "a: [", None])
+def test_write_report_unreadable_configuration_exits_2(run, text):
+    path = write_config(run)
+    path.unlink() if text is None else path.write_text(text)
+    folder = run.root / "results"
+    options = ("--samples", "--results", "--reads", "--shards", "--logs", "--out", "--crate", "--summary")
+    done = run_script("write_report.py", "--config", path, *(part for option in options for part in (option, folder)))
+    assert done.returncode == 2
+    assert f"error: {path}: " in done.stderr
 
 
 def test_show_summary_missing_results_exits_with_the_reason(tmp_path):

@@ -66,8 +66,7 @@ def copy_truth(source: Path, target: Path, reads: Path) -> None:
     """Copy the rows of a truth file for the reads of a FASTQ file."""
     with gzip.open(reads, "rt") as file:
         names = {re.sub("/[12]$", "", line[1:].split()[0]) for line in islice(file, 0, None, 4)}
-    opened = gzip.open(source, "rt") if source.suffix == ".gz" else source.open()
-    with opened as file, target.open("w") as writer:
+    with gzip.open(source, "rt") if source.suffix == ".gz" else source.open() as file, target.open("w") as writer:
         writer.writelines(line for line in file if line[0] == "@" or line.split("\t")[0] in names)
 
 

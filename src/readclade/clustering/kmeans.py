@@ -153,7 +153,8 @@ class Points:
         order = np.lexsort([self.identifiers, keys])[:count]
         # Keys travel as float64 beside integers: two gathers keep both exact.
         gathered_keys = gather_rows(self.comm, keys[order].reshape(-1, 1))[:, 0]
-        gathered = gather_rows(self.comm, np.column_stack([self.identifiers, self.points.astype(np.int64)])[order])
+        rows = np.column_stack([self.identifiers[order], self.points[order].astype(np.int64)])
+        gathered = gather_rows(self.comm, rows)
         return gathered[np.lexsort([gathered[:, 0], gathered_keys])[:count], 1:]
 
 

@@ -1,0 +1,33 @@
+"""Which source files decide what a script writes: the inputs that make Snakemake run a rule again when code changes."""
+
+import ast
+from pathlib import Path
+
+_LIBRARY = Path(__file__).parent
+# What cannot change a result: messages, arguments, checks that pass or refuse, the renaming of whole files.
+_HARMLESS = {"cli", "errors", "files", "manifest", "schemas", "sources", "tables"}
+
+
+def find_sources(script: Path) -> list[Path]:
+    """Return a script and the modules of the library that it imports, directly or not, in a fixed order."""
+    found: set[Path] = set()
+    waiting = [script]
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += _find_imports(path)
+    return sorted(found)
+
+
+def _find_imports(path: Path) -> list[Path]:
+    """Return the files of the library's modules that a file imports by `from readclade... import ...`."""
+    modules = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "readclade":
+            package = _LIBRARY.joinpath(*node.module.split(".")[1:])
+            modules += (
+                [package] if package.with_suffix(".py").exists() else [package / name.name for name in node.names]
+            )
+    files = [module.with_suffix(".py") for module in modules if module.name not in _HARMLESS]
+    return [file for file in files if file.exists()]

@@ -1,0 +1,103 @@
+"""Every command that the README, the docs and the scripts' docstrings show runs as it stands there."""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.workflow
+ROOT = Path(__file__).parents[2]
+PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))]
+# What runs these stands in .ci/run (a test cannot call itself), or they need what a test machine may lack.
+ELSEWHERE = {"make test": "make test", "make bench": None}
+# The order in which the examples of the scripts build on each other.
+SCRIPTS = [
+    "fetch_reads",
+    "embed_fragments",
+    "stage_shards",
+    "cluster_fragments",
+    "write_bins",
+    "index_references",
+    "label_clusters",
+    "evaluate_clusters",
+    "write_report",
+    "show_summary",
+]
+
+
+def find_commands(page: str) -> list[str]:
+    """Return the command lines of a page's blocks of shell."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+    return [line for block in blocks for line in block.replace("\\\n", "").splitlines() if line.strip()]
+
+
+def find_example(script: str) -> str:
+    """Return the command of a script's docstring."""
+    text = ast.get_docstring(ast.parse((ROOT / "scripts" / f"{script}.py").read_text()))
+    lines = re.search(r"^Example.*:\n((?:    .*\n?)+)", text, re.MULTILINE)[1]
+    return " ".join(line.strip().rstrip("\\") for line in lines.splitlines())
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> Path:
+    """Return a repository like this one, in which `make demo` has run."""
+    root = tmp_path_factory.mktemp("checkout")
+    for path in ROOT.iterdir():
+        if path.name not in {"demo", ".git", ".snakemake", "reads", "shards", "staged", "results", "logs"}:
+            (root / path.name).symlink_to(path)
+    shutil.copytree(ROOT / "demo", root / "demo", ignore=shutil.ignore_patterns("run", "__pycache__"))
+    header, *rows = (root / "demo/samples.tsv").read_text().splitlines()
+    rows = [row.replace("reads/", f"{root}/demo/reads/").replace("truth/", f"{root}/demo/truth/") for row in rows]
+    (root / "samples.tsv").write_text("\n".join([header, rows[-1]]) + "\n")
+    run(root, "make demo")
+    return root
+
+
+def run(root: Path, command: str) -> str:
+    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": os.environ["HOME"]}
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=root,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=540,
+    )
+    assert done.returncode == 0, command + "\n" + done.stdout
+    return done.stdout
+
+
+def test_demo_prints_figures_and_the_report(checkout):
+    output = run(checkout, "make demo")
+    assert "Nothing to be done" in output
+    figures = dict(re.findall(r"^long\t(\w+)\t(\S+)$", output, re.MULTILINE))
+    assert float(figures["ari"]) >= 0.85
+    assert re.search(r"^pairs\tari\t0\.\d+$", output, re.MULTILINE)
+    assert output.rstrip().splitlines()[-1] == f"report: {checkout}/demo/run/results/report.html"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_of_a_page_run(checkout, page):
+    for command in find_commands(page):
+        if command in ELSEWHERE:
+            assert ELSEWHERE[command] is None or ELSEWHERE[command] in (ROOT / ".ci/run").read_text()
+            continue
+        command = command.replace("references=FILE", "references=../references.tsv")
+        command = command.replace("samples=FILE", f"samples={checkout}/samples.tsv")
+        command = command.replace("--configfile FILE", "--configfile demo/config.yaml")
+        command = command.replace("DIR/results", "demo/run/results").replace("--directory DIR", "--directory demo/run")
+        assert not re.search(r"\b(DIR|FILE|REPO)\b", command), command
+        # A run of other samples into the demo's folder would change what it holds: see what it would do.
+        run(checkout, f"{command} -n" if "snakemake" in command and not command.endswith(" -n") else command)
+
+
+def test_examples_of_the_scripts_run(checkout):
+    assert {path.stem for path in (ROOT / "scripts").glob("*.py")} == set(SCRIPTS)
+    for script in SCRIPTS:
+        run(checkout, find_example(script))
+    assert (checkout / "results/pairs/evaluation.tsv").exists()
