@@ -72,6 +72,11 @@ def get_truth(wildcards):
     return SAMPLES[wildcards.sample].truth
 
 
+def get_truths():
+    """Return the truth files of all samples that have one."""
+    return [sample.truth for sample in SAMPLES.values() if sample.truth]
+
+
 def get_samples_with_truth():
     """Return the names of the samples whose true origin is known."""
     return [name for name, sample in SAMPLES.items() if sample.truth]

@@ -4,7 +4,12 @@ rule fetch:
         script=str(BASEDIR / "scripts/fetch_reads.py"),
         code=get_code("fetch_reads"),
     output:
-        summary="reads/{sample}/reads.json",
+        summary=report(
+            "reads/{sample}/reads.json",
+            caption="../docs/captions/reads.rst",
+            category="Reads",
+            subcategory="{sample}",
+        ),
         index=directory("reads/{sample}/index"),
     log:
         "logs/fetch/{sample}.log",

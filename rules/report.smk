@@ -1,12 +1,17 @@
 rule report:
     input:
         samples=config["samples"],
+        references=config["references"],
+        fasta=get_reference_files(),
+        truths=get_truths(),
         reads=expand("reads/{sample}/reads.json", sample=SAMPLES),
         shards=expand("shards/{sample}/manifest.json", sample=SAMPLES),
         clusters=expand("results/{sample}/cluster/clusters.h5", sample=SAMPLES),
         assignments=expand("results/{sample}/cluster/assignments.parquet", sample=SAMPLES),
         taxa=expand("results/{sample}/taxa.tsv", sample=SAMPLES),
         profiles=expand("results/{sample}/profile.tsv", sample=SAMPLES),
+        binnings=expand("results/{sample}/binning.tsv", sample=SAMPLES),
+        genomes=expand("results/{sample}/genomes.tsv", sample=get_samples_with_truth()),
         evaluations=expand("results/{sample}/evaluation.tsv", sample=get_samples_with_truth()),
         template=str(BASEDIR / "src/readclade/templates/report.html.jinja"),
         script=str(BASEDIR / "scripts/write_report.py"),

@@ -51,7 +51,7 @@ def compress(data: bytes, compression: str) -> bytes:
     blocks = [data[begin : begin + size] for begin in range(0, len(data), size)] or [b""]
     if compression == "bgzf":
         return b"".join(map(_make_bgzf_block, [*blocks, b""]))  # an empty block marks the end
-    return b"".join(gzip.compress(block, mtime=0) for block in blocks)
+    return b"".join(gzip.compress(block, 1, mtime=0) for block in blocks)
 
 
 def _make_bgzf_block(data: bytes) -> bytes:

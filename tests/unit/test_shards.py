@@ -312,7 +312,8 @@ def test_read_shard_gives_the_columns_asked_for(tmp_path, batches):
     embeddings = get_embeddings(table, 5)
     assert embeddings.shape == (250, 5)
     np.testing.assert_array_equal(embeddings, np.concatenate([embed(batch) for batch in batches]))
-    np.testing.assert_array_equal(get_embeddings(table.slice(7, 9), 5), embeddings[7:16])
+    for whole in (table, table.combine_chunks()):
+        np.testing.assert_array_equal(get_embeddings(whole.slice(7, 9), 5), embeddings[7:16])
     assert get_embeddings(table.slice(0, 0), 5).shape == (0, 5)
 
 
