@@ -8,6 +8,7 @@ die at any time: what `progress.json` holds is kept, the rest is made again with
 import hashlib
 import json
 import logging
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,10 +19,10 @@ import ray
 
 from readclade.embedders import Embedder, get_embedder
 from readclade.errors import ReadcladeError
-from readclade.files import hash_file
+from readclade.files import hash_file, remove_leftovers
 from readclade.manifest import Manifest, Shard
 from readclade.projection import Projection, fit_projection
-from readclade.reads import load_reads
+from readclade.reads import check_reads, load_reads
 from readclade.shards import read_batches, write_shard
 
 # Enough fragments for stable directions, few enough to embed on one core in seconds.
@@ -118,8 +119,11 @@ def embed_reads(
     reads = load_reads(reads_path)
     embedder = get_embedder(embedder_name, parameters)
     out.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(out)
     fingerprint = get_fingerprint(reads, embedder, d)
     done = _load_progress(out, fingerprint)
+    if done is None or len(done.shards) < len(reads["shards"]):
+        check_reads(reads)
     if done is None:
         for stale in out.glob("shard-*.parquet"):
             stale.unlink()
@@ -203,6 +207,9 @@ def _start_ray(actors: int, address: str | None) -> None:
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)  # our own lines of progress say what a person needs
     if address is None:
+        # Workers inherit the environment: they must find the library that runs here, however it came onto the path.
+        paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         ray.init(
             address="local",  # else RAY_ADDRESS would decide
             num_cpus=actors,

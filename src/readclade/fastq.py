@@ -8,7 +8,7 @@ line, and byte ranges, so that a shard can be read without reading what lies bef
 import gzip
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from readclade.tables import Lane
 
 INTERLEAVED = "interleaved"
 _GZIP_MAGIC = b"\x1f\x8b"
+_BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 _OTHER_FORMATS = {b"BZh": ("bzip2", "bzcat"), b"\x28\xb5\x2f\xfd": ("zstd", "zstdcat"), b"\xfd7zXZ": ("xz", "xzcat")}
 _DECOMPRESSION_ERRORS = (EOFError, gzip.BadGzipFile, isal_zlib.error, zlib.error)
 
@@ -50,6 +51,24 @@ def is_gzip(path: str) -> bool:
     return magic.startswith(_GZIP_MAGIC)
 
 
+def _check_bgzip_end(path: str) -> None:
+    """Refuse a bgzip file that lost its end at the border of two blocks, where gzip itself sees nothing wrong.
+
+    The SAM specification, section 4.1.2, puts an empty block at the end of every BGZF file for this purpose.
+    """
+    with open(path, "rb") as file:
+        head = file.read(18)
+        if head[3:4] != b"\x04" or head[12:14] != b"BC":
+            return
+        file.seek(-min(len(_BGZIP_END), file.seek(0, 2)), 2)
+        if file.read() != _BGZIP_END:
+            raise InputError(
+                "is truncated: the empty block that ends every bgzip file is missing",
+                path=path,
+                remedy="download or copy the file again, and compare its checksum with the source's",
+            )
+
+
 class TrackedStream:
     """A binary stream that remembers where its recent lines begin.
 
@@ -57,9 +76,11 @@ class TrackedStream:
     blocks are forgotten once `forget_before` says that the parser is past them.
     """
 
-    def __init__(self, stream, path: str):
+    def __init__(self, stream, path: str, check_end: Callable[[str], None] = lambda path: None):
+        """Take the stream; `check_end` is called with the path when the stream has been read to its end."""
         self._stream = stream
         self._path = path
+        self._check_end = check_end
         self._blocks: deque[tuple[int, int, bytes]] = deque()  # (offset, lines before it, bytes)
         self._offset = 0
         self._lines = 0
@@ -75,6 +96,8 @@ class TrackedStream:
                 line=self._lines + 1,
                 remedy="download or copy the file again, and compare its checksum with the source's",
             ) from None
+        if not block:
+            self._check_end(self._path)
         if self._offset == 0 and block and block[:1] != b"@":
             what = "is FASTA, not FASTQ" if block[:1] == b">" else f"is not FASTQ: it begins with {block[:1]!r}"
             raise InputError(
@@ -136,7 +159,9 @@ class _Range:
 
 def open_stream(path: str) -> TrackedStream:
     """Open a FASTQ file, plain or gzip, from its beginning, with every check of its compression."""
-    return TrackedStream(igzip.open(path, "rb") if is_gzip(path) else Path(path).open("rb"), path)
+    if not is_gzip(path):
+        return TrackedStream(Path(path).open("rb"), path)
+    return TrackedStream(igzip.open(path, "rb"), path, _check_bgzip_end)
 
 
 def check_compression(path: str) -> None:

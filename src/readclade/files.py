@@ -22,6 +22,12 @@ def replace_when_done(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that a process left in a folder when it was killed; none may be at work there."""
+    for path in Path(folder).glob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file that is never seen half written."""
     with replace_when_done(path) as temporary:

@@ -24,6 +24,10 @@ _VICINITY_TILES = 5
 _MOST_CANDIDATES = 50
 _FEWEST_WINDOWS = 8
 _MOST_WINDOW_TILES = 5
+# The limit of a species that has no other one to be compared with, in radii of a genome.
+_LONE_RADII = 3
+# A rank says something about a new species where so many have kin at it, and as large a share has it nearest.
+_FEWEST_KIN, _KIN_SHARE = 5, 0.9
 
 
 @dataclass
@@ -67,13 +71,13 @@ class ReferenceSpace:
             species_of[species.references] = number
         self.centres = np.array([genomes[species.references].mean(axis=0) for species in self.species])
         self.radius = _measure_radius(windows, owners)
-        kept = _cap_windows(species_of[owners], len(self.species))
+        kept = _cap_windows(species_of[owners])
         self._windows = windows[kept].astype(np.float32)
         self._owners, self._places, self._of = owners[kept], places[kept], species_of[owners[kept]]
         self._search = faiss.IndexFlatL2(windows.shape[1])
         self._search.add(self._windows)
         self._controls: dict[int, Counter[int]] = {}
-        self._limits, self._trusted = self._set_limits()
+        self._limits = self._set_limits()
 
     def _set_limits(self):
         """Return for each species and rank how far from its centre a cluster may lie to get the name of that rank.
@@ -84,7 +88,7 @@ class ReferenceSpace:
         """
         count, ranks = len(self.species), len(self.species[0].lineage)
         if count == 1:
-            return np.full((1, ranks), 3 * self.radius), np.zeros(ranks, bool)
+            return np.full((1, ranks), _LONE_RADII * self.radius)
         search = faiss.IndexFlatL2(self.centres.shape[1])
         search.add(self.centres.astype(np.float32))
         distances, others = search.search(self.centres.astype(np.float32), min(count, 64))
@@ -104,11 +108,11 @@ class ReferenceSpace:
                     near += self.species[order[0][1]].lineage[: rank + 1] == path
             limits[:, rank] = np.sqrt(self.radius * np.minimum(outside, np.quantile(outside, 0.1)))
             # Composition tells a rank only where nearest species share it; else the species' own limit holds.
-            trusted[rank] = kin >= 5 and near >= 0.9 * kin
+            trusted[rank] = kin >= _FEWEST_KIN and near >= _KIN_SHARE * kin
         for rank in range(ranks - 1):
             if not trusted[rank]:
                 limits[:, rank] = limits[:, -1]
-        return limits, trusted
+        return limits
 
     def get_control(self, number: int) -> Counter[int]:
         """Return how the windows of a species vote when their own place in their genome does not: species -> share."""
@@ -216,8 +220,7 @@ def _fit_whitening(windows: np.ndarray, owners: np.ndarray) -> np.ndarray:
     """Return (d, d): in its units the windows of one genome scatter by 1 in every direction."""
     d = windows.shape[1]
     scatter, genomes = np.zeros((d, d)), 0
-    for owner in np.unique(owners):
-        mine = windows[owners == owner]
+    for mine in _split(windows, owners):
         if len(mine) > 1:
             scatter += np.cov(mine.T).reshape(d, d)
             genomes += 1
@@ -235,8 +238,7 @@ def _measure_radius(windows: np.ndarray, owners: np.ndarray) -> float:
     It is 0, so that nothing gets a name, where every genome is too short to have two windows.
     """
     gaps = []
-    for owner in np.unique(owners):
-        mine = windows[owners == owner]
+    for mine in _split(windows, owners):
         middle = len(mine) // 2
         if middle:
             gap = np.sum((mine[:middle].mean(axis=0) - mine[middle:].mean(axis=0)) ** 2)
@@ -245,6 +247,16 @@ def _measure_radius(windows: np.ndarray, owners: np.ndarray) -> float:
     return max(1.0, float(np.sqrt(np.quantile(gaps, 0.9)))) if gaps else 0.0
 
 
-def _cap_windows(species_of: np.ndarray, count: int) -> np.ndarray:
-    """Return the windows to keep, the same number of every species that has so many."""
-    return np.sort(np.concatenate([_space_evenly(np.flatnonzero(species_of == number)) for number in range(count)]))
+def _split(rows: np.ndarray, owners: np.ndarray) -> list[np.ndarray]:
+    """Return the rows of each owner; those of one owner stand together."""
+    return np.split(rows, np.flatnonzero(np.diff(owners)) + 1)
+
+
+def _cap_windows(species: np.ndarray) -> np.ndarray:
+    """Return the windows to keep, the same number of every species that has so many.
+
+    Args:
+        species: (n,) of each window.
+    """
+    order = np.argsort(species, kind="stable")
+    return np.sort(np.concatenate([_space_evenly(mine) for mine in _split(order, species[order])]))

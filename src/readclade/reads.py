@@ -179,6 +179,26 @@ def summarise_reads(
     return result
 
 
+def check_reads(reads: dict) -> None:
+    """Compare the FASTQ files with the checksums that `fetch` took; a shard must not mix two versions of a file.
+
+    Raises:
+        InputError: a file is missing or has changed.
+    """
+    for described in reads["lanes"]:
+        for path, checksum in zip(Lane(described["fq1"], described["fq2"]).paths, described["sha256"], strict=True):
+            try:
+                is_same = hash_file(path) == checksum
+            except OSError as error:
+                raise InputError(f"cannot be read: {error.strerror}", path=path, remedy="bring the file back") from None
+            if not is_same:
+                raise InputError(
+                    "is not the file that `fetch` looked at: its checksum changed",
+                    path=path,
+                    remedy="run `fetch` again",
+                )
+
+
 def load_reads(path: Path) -> dict:
     """Read `reads.json`.
 

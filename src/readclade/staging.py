@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from readclade.errors import InputError, ReadcladeError
-from readclade.files import replace_when_done
+from readclade.files import remove_leftovers, replace_when_done
 from readclade.manifest import Manifest, Shard, read_manifest
 
 _ATTEMPTS = 2
@@ -30,11 +30,13 @@ def stage_shards(
 
     Raises:
         InputError: a shard is missing or does not have its checksum after a second attempt; names every such shard.
+        OSError: the source cannot be read or the target not written; nothing half-written is left.
         ReadcladeError: the target has too little free space.
     """
     manifest = read_manifest(manifest_path)
     source = manifest_path.parent
     out.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(out)
     names = {shard.file for shard in manifest.shards}
     stale = [path for path in out.glob("*.parquet") if path.name not in names]
     missing = [shard for shard in manifest.shards if not shard.is_intact(out)]
@@ -89,7 +91,7 @@ def _copy_shard(shard: Shard, source: Path, out: Path) -> str | None:
             return None
         except FileNotFoundError:
             return f"{shard.file} is missing"
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             problem = str(error)
     return problem
 

@@ -211,3 +211,15 @@ def test_iterate_fragments_single_reads_have_no_mates(tmp_path, write_fastq):
 )
 def test_get_fragment_name_cuts_blank_and_mate_number(name, expected):
     assert fastq.get_fragment_name(dnaio.SequenceRecord(name, "A", "I")) == expected
+
+
+def test_open_stream_refuses_bgzip_cut_between_two_blocks(tmp_path, compress):
+    whole = compress(b"@a\nACGT\n+\nIIII\n" * 20_000, "bgzf")
+    path = tmp_path / "reads.fastq.gz"
+    path.write_bytes(whole)
+    fastq.check_compression(str(path))
+    path.write_bytes(whole[:-28])
+    with pytest.raises(InputError, match="empty block that ends every bgzip file is missing") as caught:
+        fastq.check_compression(str(path))
+    assert caught.value.path == str(path)
+    assert "copy the file again" in str(caught.value)

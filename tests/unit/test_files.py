@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from readclade.files import hash_file, replace_when_done, write_atomically
+from readclade.files import hash_file, remove_leftovers, replace_when_done, write_atomically
 
 
 def test_replace_when_done_success_leaves_only_the_file(tmp_path):
@@ -51,3 +51,10 @@ def test_hash_file_equals_sha256_of_its_bytes(tmp_path, data):
     path = tmp_path / "file"
     path.write_bytes(data)
     assert hash_file(path) == hashlib.sha256(data).hexdigest()
+
+
+def test_remove_leftovers_removes_what_a_killed_process_left(tmp_path):
+    (tmp_path / ".shard-00000.parquet.123.tmp").write_text("half")
+    (tmp_path / "shard-00000.parquet").write_text("whole")
+    remove_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["shard-00000.parquet"]

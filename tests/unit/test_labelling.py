@@ -213,6 +213,43 @@ def test_two_species_in_one_cluster_give_no_species(long, index, label):
     assert row["second_best"]
 
 
+def make_genome(logits: np.ndarray, rng: np.random.Generator, kb: int = 100) -> str:
+    """Return a genome of the Markov chain of order 3 that logits (64, 4) describe."""
+    odds = np.exp(logits)
+    limits = (odds / odds.sum(axis=1, keepdims=True)).cumsum(axis=1)
+    state = rng.integers(0, 64, kb)
+    letters = np.empty((kb, 1000), np.uint8)
+    for i in range(1000):
+        letters[:, i] = np.minimum((rng.random(kb)[:, None] > limits[state]).sum(axis=1), 3)
+        state = (state * 4 + letters[:, i]) % 64
+    return np.frombuffer(b"ACGT", np.uint8)[letters].tobytes().decode()
+
+
+@pytest.mark.parametrize(("spread", "genera"), [(0.1, 6), (0.3, 0)])
+def test_a_new_species_of_a_known_genus_gets_the_genus_or_nothing(spread, genera, tmp_path, label):
+    rng = np.random.default_rng(1)
+    lines, reads = ["accession\tfasta\ttaxid\tlineage"], []
+    for genus in range(6):
+        centre = rng.normal(0, 0.5, (64, 4))
+        for species in range(4):
+            genome = make_genome(centre + rng.normal(0, spread, (64, 4)), rng)
+            if species == 3:
+                pieces = [genome[i : i + 5000] for i in range(0, len(genome), 5000)]
+                reads += [(f"{genus}.{i}", piece, None) for i, piece in enumerate(pieces)]
+                continue
+            (tmp_path / f"{genus}{species}.fa").write_text(f">x\n{genome}\n")
+            lineage = f"d__B;p__P{genus};c__C{genus};o__O{genus};f__F{genus};g__G{genus};s__G{genus} {species}"
+            lines.append(f"{genus}{species}\t{genus}{species}.fa\t{len(lines)}\t{lineage}")
+    (tmp_path / "references.tsv").write_text("\n".join(lines) + "\n")
+    index_references(tmp_path / "references.tsv", "kmer", {"k": 4}, tmp_path / "index.parquet")
+    sample = make_sample(tmp_path, "s", reads, {name: name.split(".")[0] for name, _, _ in reads}, shards=1)
+    rows = label(sample, get_true_clusters(sample)[1], tmp_path / "index.parquet")
+    named = [row for row in rows if row["name"] != "unclassified"]
+    assert {(row["rank"], row["taxid"]) for row in named} <= {("genus", "")}
+    assert all(row["name"] == f"G{int(row['cluster'][1:]) - 1}" for row in named)
+    assert len(named) == genera
+
+
 def test_outputs_agree_with_each_other(long, index, label, tmp_path):
     taxids, clusters = get_true_clusters(long)
     rows = label(long, clusters, index())

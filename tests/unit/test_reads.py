@@ -8,7 +8,7 @@ import pytest
 
 from readclade.errors import InputError
 from readclade.files import hash_file
-from readclade.reads import summarise_reads
+from readclade.reads import check_reads, summarise_reads
 from readclade.tables import Lane
 
 GOOD = b"@a\nACGT\n+\nIIII\n"
@@ -356,3 +356,17 @@ def test_summarise_reads_is_deterministic(tmp_path, write_fastq, take_reads):
         content.append({path.name: path.read_bytes() for path in (tmp_path / name).rglob("*.*")})
     assert content[0] == content[1]
     assert len(content[0]) == 2
+
+
+def test_check_reads_refuses_a_file_of_the_same_size_with_other_content(tmp_path):
+    path = tmp_path / "reads.fastq"
+    path.write_text("@a\nACGT\n+\nIIII\n")
+    result = summarise_reads("s", "ont", [Lane(str(path), None)], tmp_path / "out", 1000)
+    check_reads(result)
+    path.write_text("@a\nACGA\n+\nIIII\n")
+    with pytest.raises(InputError, match="its checksum changed") as caught:
+        check_reads(result)
+    assert caught.value.path == str(path)
+    path.unlink()
+    with pytest.raises(InputError, match="cannot be read"):
+        check_reads(result)
