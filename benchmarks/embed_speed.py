@@ -49,7 +49,7 @@ def run_script(name: str, *arguments: object) -> tuple[float, str]:
 def measure_bare_loop(reads: Path, shards: Path) -> tuple[float, float]:
     """Return the seconds per megabase of making one shard without Ray, and of only reading it."""
     from readclade.embedding import ShardEmbedder
-    from readclade.shards import read_batches
+    from readclade.fragments import read_batches
 
     embedder = ShardEmbedder(str(reads), str(shards))
     embedder.make_shard(0)  # compiled functions are loaded

@@ -20,16 +20,17 @@ import ray
 from readclade.embedders import Embedder, get_embedder
 from readclade.errors import ReadcladeError
 from readclade.files import hash_file, remove_leftovers
+from readclade.fragments import read_batches
 from readclade.manifest import Manifest, Shard
 from readclade.projection import Projection, fit_projection
 from readclade.reads import check_reads, load_reads
-from readclade.shards import read_batches, write_shard
+from readclade.shards import write_shard
 
 # Enough fragments for stable directions, few enough to embed on one core in seconds.
 _FIT_FRAGMENTS = 50_000
 _PROGRESS = "progress.json"
 # The modules whose code decides what stands in a shard.
-_DECISIVE_MODULES = ("embedding", "fastq", "kmer", "projection", "shards")
+_DECISIVE_MODULES = ("embedding", "fastq", "fragments", "kmer", "projection", "shards")
 
 
 def get_fingerprint(reads: dict, embedder: Embedder, d: int) -> str:

@@ -19,6 +19,7 @@ CONDA_NAMES = {
     "faiss": "faiss-cpu",
     "isal": "python-isal",
     "matplotlib": "matplotlib-base",
+    "PIL": "pillow",
     "ray": "ray-data",
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",

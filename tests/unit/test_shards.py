@@ -9,12 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from readclade import shards as shards_module
+from readclade import fragments as fragments_module
 from readclade.errors import InputError
 from readclade.files import hash_file
+from readclade.fragments import read_batches
 from readclade.manifest import Manifest, Shard
 from readclade.reads import summarise_reads
-from readclade.shards import Batch, get_embeddings, read_batches, read_shard, write_shard
+from readclade.shards import Batch, get_embeddings, read_shard, write_shard
 from readclade.tables import Lane
 
 COMPRESSIONS = ["plain", "gzip", "members", "bgzf"]
@@ -117,7 +118,7 @@ def test_read_batches_one_fragment_per_shard(tmp_path, compress, layout):
 
 @pytest.mark.parametrize("compression", ["plain", "gzip"])
 def test_read_batches_small_batches_continue_within_a_shard(tmp_path, compress, monkeypatch, compression):
-    monkeypatch.setattr(shards_module, "_BATCH_BASES", 3000)
+    monkeypatch.setattr(fragments_module, "_BATCH_BASES", 3000)
     monkeypatch.setattr("readclade.reads._BATCH_BASES", 3000)
     for layout in LAYOUTS:
         folder = tmp_path / layout
@@ -209,7 +210,7 @@ def test_read_batches_changed_mates_name_the_second_file(tmp_path, write_fastq, 
 @pytest.fixture
 def batches(tmp_path, write_fastq, take_reads, monkeypatch) -> list[Batch]:
     """Return several batches of real pairs."""
-    monkeypatch.setattr(shards_module, "_BATCH_BASES", 30_000)
+    monkeypatch.setattr(fragments_module, "_BATCH_BASES", 30_000)
     fq1 = write_fastq(tmp_path / "1.fq", take_reads("pairs_1.fastq.gz", 250))
     fq2 = write_fastq(tmp_path / "2.fq", take_reads("pairs_2.fastq.gz", 250))
     reads = summarise_reads("sample", "illumina", [Lane(fq1, fq2)], tmp_path / "reads", 1 << 30)

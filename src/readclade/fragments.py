@@ -1,0 +1,106 @@
+"""The fragments of a planned shard, read from its range of the FASTQ files as columns."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import numba
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from readclade import fastq
+from readclade.errors import InputError
+from readclade.kmer import get_letters
+from readclade.shards import Batch
+from readclade.tables import Lane
+
+# One batch is one row group: large enough to compress well, small enough that an actor's memory stays bounded.
+_BATCH_BASES = 8_000_000
+_ERROR_OF_QUALITY = (10 ** (-(np.arange(256) - 33) / 10)).astype(np.float64)
+
+
+@numba.njit(cache=True, nogil=True)
+def _sum_errors(letters, offsets, errors, sums):
+    for i in range(len(sums)):
+        total = 0.0
+        for position in range(offsets[i], offsets[i + 1]):
+            total += errors[letters[position]]
+        sums[i] += total
+
+
+def read_batches(reads: dict, index: int, folder: Path) -> Iterator[Batch]:
+    """Read the fragments of one planned shard from the FASTQ files, a bounded number of bases at a time.
+
+    Args:
+        reads: the content of `reads.json`.
+        index: which of `reads["shards"]`.
+        folder: where `reads.json` lies; the seek indexes are relative to it.
+
+    Raises:
+        InputError: the files are not those that `fetch` looked at.
+    """
+    plan = reads["shards"][index]
+    described = reads["lanes"][plan["lane"]]
+    lane = Lane(described["fq1"], described["fq2"])
+    fragments = 0
+    try:
+        with ExitStack() as stack:
+            streams = []
+            for path, begin, end, seek_index in zip(
+                lane.paths, plan["begin"], plan["end"], described["indexes"], strict=True
+            ):
+                seek_index = None if seek_index is None else str(folder / seek_index)
+                streams.append(stack.enter_context(closing(fastq.open_range(path, begin, end, seek_index))))
+            names, sequences, mates, qualities, mate_qualities = columns = [], [], [], [], []
+            bases = 0
+            for record, mate in fastq.iterate_fragments(streams, lane):
+                names.append(fastq.get_fragment_name(record))
+                sequences.append(record.sequence)
+                qualities.append(record.qualities)
+                bases += len(record.sequence)
+                if mate is not None:
+                    mates.append(mate.sequence)
+                    mate_qualities.append(mate.qualities)
+                    bases += len(mate.sequence)
+                if bases >= _BATCH_BASES:
+                    yield _make_batch(plan["first_fragment"] + fragments, *columns)
+                    fragments += len(names)
+                    for stream in streams:
+                        stream.forget_before(fastq.get_lines_per_fragment(lane) * fragments)
+                    for column in columns:
+                        column.clear()
+                    bases = 0
+            if names:
+                yield _make_batch(plan["first_fragment"] + fragments, *columns)
+                fragments += len(names)
+    except InputError as error:  # `fetch` has seen no such problem in these bytes
+        raise _changed(error.path or lane.fq1, error.message) from None
+    except (ValueError, RuntimeError, OSError) as error:  # rapidgzip, where the bytes do not fit the seek index
+        raise _changed(lane.fq1, str(error).partition("\n")[0]) from None
+    if fragments != plan["fragments"]:
+        raise _changed(lane.fq1, f"found {fragments:,} fragments where there were {plan['fragments']:,}")
+
+
+def _changed(path: str, what: str) -> InputError:
+    return InputError(f"is not the file that `fetch` looked at: {what}", path=path, remedy="run `fetch` again")
+
+
+def _make_batch(first_fragment: int, names, sequences, mates, qualities, mate_qualities) -> Batch:
+    sums = np.zeros(len(names))
+    bases = 0
+    for column in (qualities, mate_qualities):
+        if column:
+            letters, offsets = get_letters(pa.array(column, pa.string()))
+            _sum_errors(letters, offsets, _ERROR_OF_QUALITY, sums)
+            bases = bases + np.diff(offsets)
+    with np.errstate(invalid="ignore"):
+        error_rates = (sums / bases).astype(np.float32)
+    return Batch(
+        first_fragment,
+        pa.array(names, pa.string()),
+        pc.ascii_upper(pa.array(sequences, pa.string())),
+        pc.ascii_upper(pa.array(mates, pa.string())) if mates else None,
+        error_rates,
+        int(np.sum(bases)),
+    )
