@@ -5,7 +5,7 @@ Source: https://github.com/bioboxes/rfc/tree/master/data-format
 
 import gzip
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -140,17 +140,15 @@ def write_binning(path: Path, sample: str, assignments: Path, taxids: Sequence[s
             )
 
 
-def write_profile(
-    path: Path, sample: str, shares: Mapping[Taxon, float], taxids: Mapping[Taxon, str], comments: Iterable[str] = ()
-) -> None:
+def write_profile(path: Path, sample: str, shares: Mapping[Taxon, float], taxids: Mapping[Taxon, str]) -> None:
     """Write a profile: the share of every taxon at every rank.
 
     The table of references gives taxids of species only: any other TAXID is the element of the lineage, g__Vibrio.
 
     Args:
-        shares: percentage of the sample by the taxa that were found; each counts for all ranks above it too.
+        shares: percentage of the sample's bases by the taxa that were found; each counts for all ranks above it
+            too, and what is missing to 100 has no name.
         taxids: by taxon, where there is one.
-        comments: lines for the reader, without the '#'.
     """
     sums: dict[Taxon, float] = {}
     for found, share in shares.items():
@@ -161,7 +159,6 @@ def write_profile(
         return taxids.get(taxon) or taxon.element
 
     with replace_when_done(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        file.writelines(f"# {comment}\n" for comment in comments)
         file.write(f"@SampleID:{sample}\n@Version:{_VERSION}\n@Ranks:{'|'.join(_PROFILE_RANKS)}\n")
         file.write("@@TAXID\tRANK\tTAXPATH\tTAXPATHSN\tPERCENTAGE\n")
         for taxon in sorted(sums, key=lambda taxon: (len(taxon.path), -sums[taxon], taxon.path)):

@@ -126,7 +126,6 @@ def label_clusters(
         manifest.sample,
         shares,
         {label.taxon: label.taxid for label in labels if label.taxon is not None and label.taxid},
-        ["Percentages are of the bases of all reads; what is missing to 100 has no name at that rank."],
     )
     named = sum(label.taxon is not None for label in labels)
     report(f"{named} of {len(labels)} clusters have a name, {sum(shares.values()):.1f} % of the bases")

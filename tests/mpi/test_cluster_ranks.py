@@ -1,7 +1,6 @@
 """cluster_fragments.py on several ranks: the same bytes on any number, and no rank left waiting when one fails."""
 
 import json
-import re
 import runpy
 from pathlib import Path
 from types import SimpleNamespace
@@ -222,6 +221,6 @@ def test_a_bug_on_one_rank_ends_all(function, launch, repository, manifests, tmp
     out = tmp_path / "out"
     done = launch(3, program, function, script, "--manifest", manifests["pairs"], "--out", out, "--k", 8)
     assert done.returncode not in (0, 2)
-    assert len(re.findall(r"^ZeroDivisionError: a bug on the last rank", done.stderr, re.MULTILINE)) == 1
+    assert done.stderr.count("ZeroDivisionError: a bug on the last rank") == 1
     # Where the bug comes while rank 0 writes, that rank is killed: a temporary may stay, a result may not.
     assert not [name for name in FILES if (out / name).exists()]

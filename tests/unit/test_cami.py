@@ -122,7 +122,7 @@ def test_write_binning_has_a_row_for_each_assigned_fragment(tmp_path):
 
 def test_write_profile_sums_up_every_rank(tmp_path):
     shares = {Taxon(VIBRIO): 40.0, Taxon(VIBRIO[:6]): 10.0, Taxon(LAMBDA): 25.0}
-    write_profile(tmp_path / "profile.tsv", "s", shares, {Taxon(VIBRIO): "666"}, ["a comment"])
+    write_profile(tmp_path / "profile.tsv", "s", shares, {Taxon(VIBRIO): "666"})
     rows = {row[0]: row for row in parse_profile((tmp_path / "profile.tsv").read_text())}
     assert rows["666"][1:] == (
         "species",

@@ -31,12 +31,12 @@ def make_embeddings(rng, origin: np.ndarray, spread: float) -> np.ndarray:
     return values.astype(np.float16).astype(np.float32)
 
 
-def write_shards(folder: Path, embeddings: np.ndarray, cuts: list[int], seed: int = 0) -> SimpleNamespace:
+def write_shards(folder: Path, embeddings: np.ndarray, cuts: list[int], lengths=None) -> SimpleNamespace:
     """Write shards of reads without meaning whose embeddings are given; return what a test wants to know of them."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     count, d = embeddings.shape
     names = [f"read.{number}:{rng.integers(1000)}" for number in range(count)]
-    lengths = rng.integers(30, 400, (count, 2))
+    lengths = rng.integers(30, 400, (count, 2)) if lengths is None else np.column_stack([lengths, lengths])
     reads = ["".join(rng.choice(list("ACGT"), length)) for length in lengths.ravel()]
     shards = []
     for number, (begin, end) in enumerate(zip([0, *cuts], [*cuts, count], strict=True)):
@@ -161,6 +161,16 @@ def test_clusters_come_by_falling_bases(sample, result):
     assert result.arrays["bases"].tolist() == bases
     assert sorted(bases, reverse=True) == bases
     assert sum(bases) == sample.bases[sample.known].sum()
+
+
+def test_few_long_fragments_come_before_many_short_ones(tmp_path):
+    origin = np.repeat([0, 1], [30, 10])
+    embeddings = make_embeddings(np.random.default_rng(3), origin, 0.05)
+    sample = write_shards(tmp_path / "shards", embeddings, [], lengths=np.where(origin == 0, 50, 500))
+    result = run(sample, tmp_path / "out", 2, directions=1)
+    assert result.cluster.tolist() == (1 - origin).tolist()
+    assert result.arrays["sizes"].tolist() == [10, 30]
+    assert result.arrays["bases"].tolist() == [10_000, 3_000]
 
 
 def test_centroids_are_the_base_weighted_means_of_the_members(sample, result):
