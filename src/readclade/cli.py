@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from readclade.errors import ConfigError, ReadcladeError
+from readclade.errors import ConfigError, InputError, ReadcladeError
 
 _START = time.monotonic()
 
@@ -24,6 +24,13 @@ def run(main: Callable[[], None]) -> None:
     except ReadcladeError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         sys.exit(get_exit_code(error))
+    except OSError as error:
+        # A full disk, a folder that may not be written: the file system's own words, and no traceback.
+        problem = InputError(
+            error.strerror or str(error), path=error.filename, remedy="check the space and the permissions there"
+        )
+        print(f"error: {problem}", file=sys.stderr, flush=True)
+        sys.exit(get_exit_code(problem))
 
 
 def get_exit_code(error: ReadcladeError) -> int:

@@ -145,7 +145,13 @@ def test_k_above_one_fragment_is_refused(main, manifests, copy_manifest, tmp_pat
 def test_fragments_of_which_nothing_is_known_are_refused(main, manifests, copy_manifest, tmp_path):
     path = keep_shard(copy_manifest("pairs"), 3)
     done = main(path, tmp_path / "out", "--k=1")
-    assert_refused(done, tmp_path / "out", 2, "that can be clustered, 0")
+    assert_refused(
+        done,
+        tmp_path / "out",
+        1,
+        "fragments holds anything that could be embedded",
+        "longer than the embedder's k-mers",
+    )
 
 
 # What is refused

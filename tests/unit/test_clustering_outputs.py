@@ -16,7 +16,7 @@ from readclade.clustering import outputs
 from readclade.clustering.job import Parameters, cluster_fragments
 from readclade.clustering.outputs import ResultWriter, write_clusters
 from readclade.clustering.whitening import LATTICE_STEPS, Whitening
-from readclade.errors import ConfigError, ReadcladeError
+from readclade.errors import ConfigError, InputError, ReadcladeError
 from readclade.manifest import Manifest
 from readclade.projection import Projection
 from readclade.shards import Batch, write_shard
@@ -307,7 +307,7 @@ def test_a_shard_without_anything_known(tmp_path):
 
 def test_nothing_known_at_all_is_refused(tmp_path):
     sample = write_shards(tmp_path / "shards", np.zeros((5, D), np.float32), [])
-    with pytest.raises(ConfigError, match="that can be clustered, 0"):
+    with pytest.raises(InputError, match="none of the 5 fragments holds anything that could be embedded"):
         run(sample, tmp_path / "out", 1)
     assert not (tmp_path / "out").exists()
 

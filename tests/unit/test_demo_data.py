@@ -186,37 +186,6 @@ def test_gzip_members_hold_no_time_and_no_name():
         assert head[4:] == bytes(4), path
 
 
-def test_simulate_long_reads_same_seed_gives_same_bytes(make_community):
-    genome = make_community.BASES[np.random.default_rng(7).integers(0, 4, 20_000)].tobytes()
-    once, again, other = (
-        make_community.simulate_long_reads(genome, 3, np.random.default_rng(seed)) for seed in (1, 1, 2)
-    )
-    assert once == again
-    assert once != other
-    assert sum(len(sequence) for sequence, _ in once) >= 3 * 0.98 * len(genome)
-
-
-@pytest.mark.parametrize(("shares", "growth"), [((1, 0, 0), 0), ((0, 1, 0), 0.05), ((0, 0, 1), -0.05)])
-def test_add_errors_makes_each_kind_at_its_rate(shares, growth, make_community, monkeypatch):
-    for name, share in zip(("SUBSTITUTED", "INSERTED", "DELETED"), shares, strict=True):
-        monkeypatch.setattr(make_community, name, share)
-    template = make_community.BASES[np.random.default_rng(7).integers(0, 4, 100_000)].tobytes()
-    read = make_community.add_errors(template, 0.05, np.random.default_rng(1))
-    assert len(read) / len(template) - 1 == pytest.approx(growth, abs=0.003)
-    if growth == 0:
-        assert np.mean([a != b for a, b in zip(template, read, strict=True)]) == pytest.approx(0.05, abs=0.003)
-
-
-def test_add_errors_keeps_n(make_community):
-    read = make_community.add_errors(b"N" * 1000, 1, np.random.default_rng(1))
-    assert 0 < read.count(b"N") < 1000
-
-
-def test_read_fasta_missing_file_names_file_and_remedy(make_community, tmp_path):
-    with pytest.raises(SystemExit, match=r"nothing\.fa\.gz is missing: get it"):
-        make_community.read_fasta(tmp_path / "nothing.fa.gz", "get it")
-
-
 def test_cut_slices_short_record_names_what_is_wanted(organisms, make_community, tmp_path):
     organism = organisms["Lambdavirus_lambda"]
     make_community.write_gzip(tmp_path / f"{organism.reads.genome}.fa.gz", b">NC_001416.1 a part\nACGT\n")

@@ -114,3 +114,14 @@ def test_fetch_embed_stage_from_lanes_to_staged_shards(call, tmp_path, write_fas
     manifest = read_manifest(tmp_path / "staged/manifest.json")
     assert (manifest.sample, manifest.fragments, manifest.d, len(manifest.shards)) == ("pairs", 200, 16, 3)
     assert all(shard.is_intact(tmp_path / "staged") for shard in manifest.shards)
+
+
+def test_output_that_cannot_be_written_exits_1_without_a_traceback(call, tmp_path, write_fastq):
+    reads = write_fastq(tmp_path / "reads.fastq", [("a", "ACGT", "IIII")])
+    (tmp_path / "file").write_text("no folder")
+    done = call("fetch_reads.py", "--sample=s", "--platform=ont", "--lane", reads, "--out", tmp_path / "file/out")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {tmp_path}/file/out")
+    assert "Not a directory" in done.stderr
+    assert "remedy" in done.stderr
+    assert "Traceback" not in done.stderr

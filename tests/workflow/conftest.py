@@ -3,6 +3,7 @@
 import gzip
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ class Project:
 
     inputs: Path
     directory: Path
+    root: Path = ROOT
 
     def run(self, *arguments: str, config: dict | None = None, samples: str = "samples.tsv"):
         """Run Snakemake with the local profile, from another folder and without the environment of the caller."""
@@ -31,9 +33,9 @@ class Project:
             Path(sys.executable).with_name("snakemake"),
             *arguments,
             "--snakefile",
-            ROOT / "Snakefile",
+            self.root / "Snakefile",
             "--profile",
-            ROOT / "profiles/local",
+            self.root / "profiles/local",
             "--directory",
             self.directory,
             "--config",
@@ -92,7 +94,13 @@ def project(tmp_path_factory) -> Project:
     """Return a project whose workflow has run to its end; paths with blanks on purpose."""
     base = tmp_path_factory.mktemp("work flow")
     make_inputs(base / "in puts")
-    project = Project(base / "in puts", base / "a run")
+    # A copy of the code, so that a test may change it.
+    root = base / "the repository"
+    for name in ("config", "docs", "envs", "profiles", "requirements", "rules", "scripts", "src"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("Snakefile", "CHANGELOG.md", "pyproject.toml"):
+        shutil.copy2(ROOT / name, root / name)
+    project = Project(base / "in puts", base / "a run", root)
     done = project.run()
     assert done.returncode == 0, done.stdout + done.stderr
     return project

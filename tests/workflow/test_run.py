@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -11,7 +10,6 @@ import pytest
 from readclade.manifest import read_manifest
 
 pytestmark = pytest.mark.workflow
-ROOT = Path(__file__).parents[2]
 
 
 def read_rows(path: Path) -> list[list[str]]:
@@ -129,20 +127,19 @@ def test_one_more_sample_runs_alone(project):
     ],
 )
 def test_changed_code_runs_its_stage_and_after(project, file, expected):
-    path = ROOT / file
-    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
-    try:
-        os.utime(path, (time.time(), time.time()))
-        assert project.plan() == expected
-    finally:
-        os.utime(path, ns=times)
+    path = project.root / file
+    text, times = path.read_text(), (path.stat().st_atime_ns, path.stat().st_mtime_ns)
+    path.write_text(text + "# changed\n")
+    assert project.plan() == expected
+    path.write_text(text)
+    os.utime(path, ns=times)
     assert project.plan() == {}
 
 
 def test_bins_hold_the_reads_of_each_cluster(project):
     done = project.run("results/long/bins", config={"bins": True})
     assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in (project.directory / "results/long/bins").iterdir()) == [
+    assert sorted(path.name for path in (project.directory / "results/long/bins").glob("c*")) == [
         "c1.fastq.gz",
         "c2.fastq.gz",
         "c3.fastq.gz",

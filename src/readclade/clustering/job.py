@@ -20,6 +20,7 @@ from readclade.clustering.kmeans import Clustering, Points, run_kmeans
 from readclade.clustering.outputs import ResultWriter, write_clusters
 from readclade.clustering.whitening import LATTICE_STEPS, Whitening, fit_whitening
 from readclade.errors import ConfigError, InputError
+from readclade.files import remove_leftovers
 from readclade.manifest import Manifest, Shard, read_manifest
 from readclade.shards import get_embeddings, read_shard
 
@@ -125,6 +126,12 @@ def cluster_fragments(
         points = _make_points(comm, entries, parts, whitening)
         fragments = sum(entry.shard.rows for entry in entries)
         report(f"{points.count:,} of {fragments:,} fragments have an embedding; {points.dim} directions")
+        if not points.count:
+            raise InputError(
+                f"none of the {fragments:,} fragments holds anything that could be embedded",
+                path=manifests[0],
+                remedy="give reads of known bases (A, C, G, T) that are longer than the embedder's k-mers",
+            )
         if parameters.k > fragments:
             raise ConfigError(
                 f"k = {parameters.k} is larger than the number of fragments, {fragments}",
@@ -160,6 +167,9 @@ def _write(comm, entries, parts, points, whitening, clustering: Clustering, para
         distance = np.sqrt(nearest) / LATTICE_STEPS
         margin = np.where(second >= 0, np.sqrt(second) / LATTICE_STEPS - distance, np.nan)
 
+    if comm.rank == 0:
+        out.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(out)
     writer = ResultWriter(out, entries[0].manifest.sample) if comm.rank == 0 else None
     begin = 0
     try:

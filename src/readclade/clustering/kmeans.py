@@ -1,9 +1,10 @@
-"""k-means in whole numbers: the same clusters, bit for bit, on any number of ranks and any machine.
+"""k-means in whole numbers: the same clusters, bit for bit, on any number of ranks.
 
 Points and centroids lie on an integer lattice (`whitening.LATTICE_STEPS`). With coordinates below 2^18 and at most
 2^10 directions every product, squared distance and weighted sum is a whole number below 2^53 (distances, in float64
 matrix products) or 2^63 (sums, in int64; those of weighted squared distances in three parts). Whole numbers add up to
-the same in any order, so neither the distribution over ranks nor the matrix library can change a result. Ties go to
+the same in any order, so neither the distribution over ranks nor the matrix library can change what becomes of the
+same lattice points. (The lattice points of two kinds of processor may differ: whitening is floating point.) Ties go to
 the lowest number.
 
 Seeding is k-means|| (Bahmani et al. 2012, "Scalable k-means++"); iterations are Lloyd's, weighted by bases.
@@ -18,7 +19,7 @@ from mpi4py import MPI
 from readclade.clustering.communicator import gather_rows, sum_integers
 from readclade.errors import ConfigError
 
-_BLOCK_ROWS = 8192
+_BLOCK_ROWS = 1024
 _ROUNDS = 5
 _MAX_ITERATIONS = 300
 _TOLERANCE = 1_000_000  # stop when an iteration gains less than this part of the objective
@@ -108,22 +109,22 @@ class Points:
         """
         n = len(self.points)
         labels, nearest, second = np.zeros(n, np.int32), np.zeros(n, np.int64), np.full(n, -1, np.int64)
-        columns = centroids.T.astype(np.float64)
-        norms = (columns * columns).sum(axis=0)
+        columns = -2 * centroids.T.astype(np.float64)
+        norms = (centroids.astype(np.float64) ** 2).sum(axis=1)
         for begin in range(0, n, _BLOCK_ROWS):
             rows = slice(begin, begin + _BLOCK_ROWS)
             block = self.points[rows].astype(np.float64)
+            # |x - c|^2 without |x|^2, which is the same for all c and added to the result alone.
             distances = block @ columns
-            distances *= -2
             distances += norms
-            distances += (block * block).sum(axis=1)[:, None]
             index = distances.argmin(axis=1)
             labels[rows] = index
             row_numbers = np.arange(len(block))
-            nearest[rows] = distances[row_numbers, index]
+            squares = (block * block).sum(axis=1)
+            nearest[rows] = distances[row_numbers, index] + squares
             if with_second and len(centroids) > 1:
                 distances[row_numbers, index] = np.inf
-                second[rows] = distances.min(axis=1)
+                second[rows] = distances.min(axis=1) + squares
         return labels, nearest, second
 
     def assign(self, centroids: np.ndarray) -> Assignment:
