@@ -43,7 +43,7 @@ def get_schema(d: int) -> pa.Schema:
             pa.field("sequence", pa.string(), nullable=False),
             pa.field("mate", pa.string(), nullable=False),
             pa.field("error_rate", pa.float32(), nullable=False),
-            pa.field("embedding", pa.list_(pa.field("element", pa.float32(), nullable=False), d), nullable=False),
+            pa.field("embedding", pa.list_(pa.float32(), d), nullable=False),
         ]
     )
 

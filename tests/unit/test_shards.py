@@ -234,8 +234,8 @@ def test_write_shard_file_is_as_the_contract_says(tmp_path, batches):
     write_shard(path, batches, embed, 5)
     schema = pq.read_schema(path)
     assert schema.names == ["fragment", "name", "sequence", "mate", "error_rate", "embedding"]
-    embedding = pa.list_(pa.field("element", pa.float32(), nullable=False), 5)
-    assert schema.types == [pa.int64(), pa.string(), pa.string(), pa.string(), pa.float32(), embedding]
+    types = [pa.int64(), pa.string(), pa.string(), pa.string(), pa.float32(), pa.list_(pa.float32(), 5)]
+    assert schema.types == types
     metadata = pq.ParquetFile(path).metadata
     assert metadata.num_row_groups == 3
     for group in range(metadata.num_row_groups):
