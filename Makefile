@@ -7,6 +7,7 @@ PYTEST_ARGS ?=
 DEMO := --directory demo/run --configfile demo/config.yaml
 
 # A stamp carries its lock's checksum, so a changed lock is installed again however the file's date came about.
+AMBER_ENV := .venv-amber/amber-$(firstword $(shell cksum < requirements/amber.txt)).stamp
 RUN_ENV := .venv/run-$(firstword $(shell cksum < requirements/run.txt)).stamp
 DEV_ENV := .venv/dev-$(firstword $(shell cksum < requirements/dev.txt)).stamp
 PIP_INSTALL := $(PY) -m pip install --quiet --no-input --disable-pip-version-check --require-hashes
@@ -16,7 +17,7 @@ unexport PYTHONPATH PYTHONHOME SNAKEMAKE_PROFILE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint unit mpi workflow system-deps lock bench clean
+.PHONY: help demo test lint unit mpi workflow amber system-deps lock bench clean
 
 help: ## list the targets
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +43,9 @@ mpi: $(DEV_ENV) ## test the clustering on several MPI ranks
 workflow: $(DEV_ENV) ## test the workflow from reads to report
 	$(PY) -m pytest $(PYTEST_ARGS) tests/workflow
 
+amber: $(DEV_ENV) $(AMBER_ENV) ## compare the evaluation with AMBER's, installed in .venv-amber
+	$(PY) -m pytest $(PYTEST_ARGS) tests/amber
+
 system-deps: ## install the Debian packages that some tests want (as root)
 	@command -v apt-get > /dev/null || { echo "system-deps: no apt-get here; install what requirements/debian.txt lists by other means" >&2; exit 1; }
 	apt-get -o Acquire::Retries=3 update --quiet
@@ -51,17 +55,18 @@ lock: ## pin requirements/*.in again, with hashes (UPGRADE=--upgrade takes newer
 	@set -e; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
 	$(PYTHON) -m venv "$$dir"; \
 	"$$dir/bin/python" -m pip install --quiet --no-input --disable-pip-version-check $(UV); \
-	for name in run dev; do \
+	for name in run dev amber; do \
 		"$$dir/bin/uv" pip compile --no-header --no-emit-index-url --no-emit-find-links --universal \
 			--python-version 3.11 --generate-hashes $(UPGRADE) -o requirements/$$name.txt requirements/$$name.in > /dev/null; \
 	done
 
-bench: $(RUN_ENV) ## measure the speed of the embedding
+bench: $(RUN_ENV) ## measure the speed of the embedding, and compare readclade with its peers (docs/peers.md)
 	PYTHONPATH=src $(PY) benchmarks/embed_speed.py
+	PYTHONPATH=src $(PY) benchmarks/compare_peers.py --time-limit 300
 
-clean: ## remove what runs and tests have written; .venv stays
+clean: ## remove what runs and tests have written; .venv and .venv-amber stay
 	rm -rf demo/run .snakemake .pytest_cache .ruff_cache infra/build
-	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -not -path './.venv*/*' -prune -exec rm -rf {} +
 
 $(PY):
 	@command -v $(PYTHON) > /dev/null || { echo "readclade: no '$(PYTHON)' found; install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3" >&2; exit 1; }
@@ -76,3 +81,9 @@ $(RUN_ENV): | $(PY)
 $(DEV_ENV): $(RUN_ENV)
 	$(PIP_INSTALL) -r requirements/dev.txt
 	@rm -f .venv/dev-*.stamp && touch $@
+
+$(AMBER_ENV): | $(PY)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 13))' || { echo "readclade: AMBER's pins have no wheels for $$($(PYTHON) --version); name a Python 3.11 or 3.12: make amber PYTHON=/path/to/python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv --clear .venv-amber
+	.venv-amber/bin/python -m pip install --quiet --no-input --disable-pip-version-check --require-hashes -r requirements/amber.txt
+	@touch $@

@@ -90,6 +90,7 @@ rule evaluate:
             subcategory="{sample}",
         ),
         genomes="results/{sample}/genomes.tsv",
+        strata="results/{sample}/strata.tsv",
     log:
         "logs/evaluate/{sample}.log",
     benchmark:
@@ -105,4 +106,4 @@ rule evaluate:
     shell:
         "python {input.script:q} --sample {wildcards.sample} --truth {input.truth:q} --binning {input.binning}"
         " --assignments {input.assignments} --taxa {input.taxa} --references {input.references:q}"
-        " --out {output.evaluation} --genomes {output.genomes} 2>&1 | tee {log}"
+        " --out {output.evaluation} --genomes {output.genomes} --strata {output.strata} 2>&1 | tee {log}"

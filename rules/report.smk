@@ -12,6 +12,7 @@ rule report:
         profiles=expand("results/{sample}/profile.tsv", sample=SAMPLES),
         binnings=expand("results/{sample}/binning.tsv", sample=SAMPLES),
         genomes=expand("results/{sample}/genomes.tsv", sample=get_samples_with_truth()),
+        strata=expand("results/{sample}/strata.tsv", sample=get_samples_with_truth()),
         evaluations=expand("results/{sample}/evaluation.tsv", sample=get_samples_with_truth()),
         template=str(BASEDIR / "src/readclade/templates/report.html.jinja"),
         script=str(BASEDIR / "scripts/write_report.py"),

@@ -3,9 +3,11 @@
 Example, from the repository root, after label_clusters.py:
     PYTHONPATH=src .venv/bin/python scripts/evaluate_clusters.py --sample pairs --truth demo/truth/pairs.tsv.gz \\
         --binning results/pairs/binning.tsv --assignments results/pairs/cluster/assignments.parquet \\
-        --taxa results/pairs/taxa.tsv --references demo/references.tsv --out results/pairs/evaluation.tsv
+        --taxa results/pairs/taxa.tsv --references demo/references.tsv --out results/pairs/evaluation.tsv \\
+        --genomes results/pairs/genomes.tsv --strata results/pairs/strata.tsv
 
-Writes a table of metric and value.
+Writes a table of metric and value, one with a row for each true genome, and one by length and abundance.
+docs/evaluation.md defines what they hold.
 """
 
 from pathlib import Path
@@ -25,6 +27,7 @@ def main() -> None:
     parser.add_argument("--references", type=Path, help="table of reference genomes")
     parser.add_argument("--out", required=True, type=Path, help="table of figures to write")
     parser.add_argument("--genomes", type=Path, help="table with a row for each true genome to write")
+    parser.add_argument("--strata", type=Path, help="table of figures by length and abundance to write")
     arguments = parser.parse_args()
     evaluate_clusters(
         arguments.sample,
@@ -35,6 +38,7 @@ def main() -> None:
         arguments.taxa,
         arguments.references,
         arguments.genomes,
+        arguments.strata,
         make_reporter(f"evaluate {arguments.sample}"),
     )
 

@@ -4,6 +4,7 @@ Source: https://github.com/bioboxes/rfc/tree/master/data-format
 """
 
 import gzip
+import sys
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 from readclade.errors import InputError
 from readclade.files import replace_when_done
 from readclade.lineage import Taxon, get_taxa
-from readclade.tables import RANKS
+from readclade.tables import RANKS, split_lineage
 
 _VERSION = "0.9.1"
 # CAMI calls the highest rank by NCBI's older name.
@@ -30,16 +31,22 @@ class Binning:
     Attributes:
         bins: BINID by SEQUENCEID; the TAXID where the file has no BINID.
         taxids: TAXID by SEQUENCEID, "" where it is unknown; empty where the file has no such column.
+        lengths: bases by SEQUENCEID, of the column LENGTH or _LENGTH; empty cells are left out.
+        lineages: a name for each of `tables.RANKS` by SEQUENCEID, of the column LINEAGE, which is an addition of
+            ours (d__;p__;c__;o__;f__;g__;s__); empty cells are left out.
     """
 
     bins: dict[str, str] = field(default_factory=dict)
     taxids: dict[str, str] = field(default_factory=dict)
+    lengths: dict[str, int] = field(default_factory=dict)
+    lineages: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def read_binning(path: Path, sample: str) -> Binning:
+def read_binning(path: Path, sample: str | None) -> Binning:
     """Read the section of one sample from a binning file, plain or gzip.
 
-    A file with a single section is that sample's, whatever it calls it; one with several must name it.
+    A file with a single section is that sample's, whatever it calls it; one with several must name it. Without a
+    sample the file must have a single section.
 
     Raises:
         InputError: the file cannot be read, breaks the format, names a sequence twice or lacks the sample.
@@ -47,6 +54,7 @@ def read_binning(path: Path, sample: str) -> Binning:
     sections: dict[str, Binning] = {}
     section = Binning()
     columns: dict[str, int] = {}
+    lineages: dict[str, tuple[str, ...]] = {}
     for line, text in _read_lines(path):
         if text.startswith("@@"):
             columns = _read_columns(path, line, text)
@@ -73,13 +81,23 @@ def read_binning(path: Path, sample: str) -> Binning:
                 raise InputError(
                     f"sequence '{name}' is there twice", path=path, line=line, remedy="keep one row for each fragment"
                 )
-            section.bins[name] = cells[columns.get("BINID", columns.get("TAXID", 0))]
+            # Millions of rows repeat a few names: each is kept once.
+            section.bins[name] = sys.intern(cells[columns.get("BINID", columns.get("TAXID", 0))])
             if "TAXID" in columns:
-                section.taxids[name] = cells[columns["TAXID"]]
+                section.taxids[name] = sys.intern(cells[columns["TAXID"]])
+            if length := cells[columns["LENGTH"]] if "LENGTH" in columns else "":
+                section.lengths[name] = _parse_length(path, line, length)
+            if lineage := cells[columns["LINEAGE"]] if "LINEAGE" in columns else "":
+                if lineage not in lineages:
+                    lineages[lineage] = _parse_lineage(path, line, lineage)
+                section.lineages[name] = lineages[lineage]
     if len(sections) == 1:
         return next(iter(sections.values()))
+    found = ", ".join(f"'{name}'" for name in list(sections)[:5]) or "none"
+    if sample is None:
+        message = f"there is not one sample; the samples are: {found}"
+        raise InputError(message, path=path, remedy="say which one is meant" if sections else _FORM)
     if sample not in sections:
-        found = ", ".join(f"'{name}'" for name in list(sections)[:5]) or "none"
         raise InputError(
             f"there is no section of sample '{sample}'; the samples are: {found}",
             path=path,
@@ -110,12 +128,28 @@ def _read_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def _read_columns(path: Path, line: int, text: str) -> dict[str, int]:
     names = [name.strip().upper() for name in text[2:].split("\t")]
+    names = ["LENGTH" if name == "_LENGTH" and "LENGTH" not in names else name for name in names]
     columns = {name: index for index, name in enumerate(names)}
     if len(columns) < len(names):
         raise InputError("a column appears twice", path=path, line=line, remedy=_FORM)
     if "SEQUENCEID" not in columns or not {"BINID", "TAXID"} & set(columns):
         raise InputError("the columns lack SEQUENCEID, or both BINID and TAXID", path=path, line=line, remedy=_FORM)
     return columns
+
+
+def _parse_length(path: Path, line: int, text: str) -> int:
+    if not text.isdecimal():
+        raise InputError(
+            f"length '{text}' is no whole number", path=path, line=line, remedy="give the bases of the fragment"
+        )
+    return int(text)
+
+
+def _parse_lineage(path: Path, line: int, text: str) -> tuple[str, ...]:
+    try:
+        return split_lineage(text)
+    except InputError as error:
+        raise InputError(error.message, path=path, line=line, remedy=error.remedy) from None
 
 
 def write_binning(path: Path, sample: str, assignments: Path, taxids: Sequence[str]) -> None:

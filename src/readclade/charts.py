@@ -5,13 +5,15 @@ import re
 import numpy as np
 
 from readclade import figures
+from readclade.curves import Panel, draw_objective, draw_panels
 from readclade.figures import Bar, Dots, Image
-from readclade.formats import format_bases
+from readclade.formats import format_bases, format_short
 from readclade.lineage import UNCLASSIFIED
 from readclade.summaries import UNASSIGNED, SampleReport
 
 # Bars and rows of a figure: enough for a reader, and the file stays small. The tables hold all.
 MOST_BARS = 40
+STRATA_LINES = {"ari": "ARI", "purity": "purity", "completeness": "completeness", "share_assigned": "assigned"}
 
 
 def get_taxon_colours(samples: list[SampleReport]) -> dict[str, str]:
@@ -46,9 +48,11 @@ def draw_sample(sample: SampleReport, colours: dict[str, str], dots_per_inch: in
     objective = sample.model.objective
     if len(objective) > 1:
         fall = f"Line chart of the objective, from {objective[0]:.6g} to {objective[-1]:.6g} in {len(objective)} steps."
-        images["objective"] = figures.draw_objective(objective, fall)
+        images["objective"] = draw_objective(objective, fall)
     if sample.assignments.confusion is not None and sample.assignments.confusion.any():
         images["genomes"] = _draw_confusion(sample)
+    if sample.strata:
+        images["strata"] = _draw_strata(sample)
     return images
 
 
@@ -130,6 +134,23 @@ def _draw_confusion(sample: SampleReport) -> Image:
     best = [f"{sample.genome_names[row]} {share:.0%}" for row, share in zip(order, shares.max(axis=1), strict=True)]
     alt = f"Heat map of the clusters that each true genome's fragments are in; largest share: {', '.join(best[:12])}."
     return figures.draw_heat_map(shares, [sample.genome_names[row] for row in order], labels, alt)
+
+
+def _draw_strata(sample: SampleReport) -> Image:
+    """Draw ARI, purity, completeness and share assigned, one panel for each kind of stratum."""
+    titles = {"length": ("By length", "bases of the fragment"), "abundance": ("By abundance", "bases of the genome")}
+    panels = []
+    for kind in dict.fromkeys(row["stratum"] for row in sample.strata):
+        rows = [row for row in sample.strata if row["stratum"] == kind]
+        lines = {name: [float(row[column]) for row in rows] for column, name in STRATA_LINES.items()}
+        ticks = [f"{format_short(int(row['from']))}–{format_short(int(row['to']))}" for row in rows]
+        panels.append(Panel(*titles.get(kind, (kind, "")), ticks, lines))
+    parts = [
+        f"{panel.title}, ARI: " + ", ".join(f"{tick} {value:.2f}" for tick, value in zip(panel.ticks, ari, strict=True))
+        for panel in panels
+        for ari in [panel.lines["ARI"][:12]]
+    ]
+    return draw_panels(panels, f"Line charts of the agreement. {'; '.join(parts)}.")
 
 
 def _abbreviate(name: str) -> str:

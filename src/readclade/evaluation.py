@@ -1,116 +1,26 @@
-"""How well clusters, and their names, match a known truth.
+"""The clusters of a sample, or any binning of it, against the known origin of its fragments: from files to files.
 
-Every figure is over the fragments of the truth. An unassigned fragment is in no cluster; only the adjusted Rand index,
-which knows no such thing, counts all unassigned ones as one more cluster.
+The figures themselves stand in `agreement` and `strata`; docs/evaluation.md defines them.
 """
 
 import csv
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
 
+from readclade.agreement import Comparison, compare, match_clusters, measure_clusters, measure_labels, measure_rank
 from readclade.cami import Binning, read_binning
 from readclade.errors import InputError
 from readclade.files import write_atomically
 from readclade.lineage import UNCLASSIFIED
-from readclade.tables import read_references
+from readclade.strata import format_strata, measure_strata
+from readclade.tables import RANKS, Reference, read_references
 
-
-@dataclass(frozen=True)
-class Comparison:
-    """The fragments of a sample in two partitions.
-
-    Attributes:
-        genomes: names of the true genomes, sorted.
-        true: (n,) int64, index of each fragment's genome.
-        found: (n,) int64, its cluster from 0 on, -1 where it has none.
-        table: (genomes, clusters) int64, fragments; the unassigned are left out.
-    """
-
-    genomes: list[str]
-    true: np.ndarray
-    found: np.ndarray
-    table: np.ndarray
-
-
-def compare(truth: Binning, names: list[str], clusters: np.ndarray) -> Comparison:
-    """Count the fragments of each genome in each cluster.
-
-    Args:
-        truth: holds each of the names.
-        names: of the n fragments.
-        clusters: (n,) from 0 on, -1 where a fragment has none.
-    """
-    genomes = sorted(set(truth.bins.values()))
-    numbers = {genome: number for number, genome in enumerate(genomes)}
-    true = np.array([numbers[truth.bins[name]] for name in names], np.int64)
-    found = clusters.astype(np.int64)
-    k = int(found.max(initial=-1)) + 1
-    known = found >= 0
-    table = np.bincount(true[known] * k + found[known], minlength=len(genomes) * k).reshape(len(genomes), k)
-    return Comparison(genomes, true, found, table)
-
-
-def measure_clusters(comparison: Comparison) -> dict[str, float | int]:
-    """Return the figures that need no names.
-
-    purity: share of the assigned fragments that belong to their cluster's largest genome.
-    completeness: share of all fragments that are in the cluster that holds most of their genome.
-    """
-    true, found, table = comparison.true, comparison.found, comparison.table
-    assigned = found >= 0
-    count = int(assigned.sum())
-    return {
-        "fragments": len(true),
-        "true_genomes": len(comparison.genomes),
-        "clusters": int((table.sum(axis=0) > 0).sum()),
-        "share_assigned": count / len(true),
-        "ari": adjusted_rand_score(true, found),
-        "ari_assigned": adjusted_rand_score(true[assigned], found[assigned]) if count else 0.0,
-        "ami": adjusted_mutual_info_score(true, found),
-        "purity": table.max(axis=0, initial=0).sum() / count if count else 0.0,
-        "completeness": table.max(axis=1, initial=0).sum() / len(true),
-    }
-
-
-def measure_labels(
-    true_taxids: list[str], taxids: list[str], unclassified: list[bool] | None, known: set[str] | None
-) -> dict[str, float | int]:
-    """Return the figures about names, as shares of the fragments whose true taxid is given.
-
-    species_correct, species_wrong: the fragment's cluster has its taxid, or another one. species_none: it has none:
-    the cluster is unclassified or named at a higher rank, or the fragment is unassigned.
-    absent_share, novel_found: share of the fragments whose taxid no reference has, and how many of those got none.
-
-    Args:
-        true_taxids: by fragment, "" where it is not known.
-        taxids: by fragment, of its cluster.
-        unclassified: by fragment, whether its cluster is; None where that is not known.
-        known: taxids of the references; None where they are not given.
-    """
-    rows = np.array([taxid != "" for taxid in true_taxids], bool)
-    if not rows.any():
-        return {}
-    true, given = np.array(true_taxids, object)[rows], np.array(taxids, object)[rows]
-    named = given != ""
-    figures = {
-        "species_correct": np.mean(named & (given == true)),
-        "species_wrong": np.mean(named & (given != true)),
-        "species_none": np.mean(~named),
-    }
-    if unclassified is not None:
-        figures["unclassified"] = np.mean(np.array(unclassified)[rows])
-    if known is not None:
-        absent = np.array([taxid not in known for taxid in true])
-        figures["absent_share"] = absent.mean()
-        if absent.any():
-            figures["novel_found"] = np.mean(~named[absent])
-    return figures
+Figures = dict[str, float | int]
+_GENUS = RANKS.index("genus")
 
 
 def evaluate_clusters(
@@ -122,8 +32,9 @@ def evaluate_clusters(
     taxa: Path | None = None,
     references: Path | None = None,
     genomes: Path | None = None,
+    strata: Path | None = None,
     report: Callable[[str], None] = lambda line: None,
-) -> dict[str, float | int]:
+) -> Figures:
     """Compare the clusters of one sample with the truth and write the figures as a table of metric and value.
 
     Args:
@@ -133,8 +44,9 @@ def evaluate_clusters(
         assignments: assignments.parquet of the cluster stage.
         out: evaluation.tsv.
         taxa: taxa.tsv of the label stage; tells what is unclassified.
-        references: table of references; tells which organisms are absent from them.
+        references: table of references; tells which organisms are absent from them, and genera.
         genomes: where to write a row for each true genome; None for nowhere.
+        strata: where to write the figures by length and abundance; None for nowhere.
         report: called with lines of progress.
 
     Raises:
@@ -144,22 +56,100 @@ def evaluate_clusters(
     names, clusters = _read_assignments(assignments)
     _check_names(expected, names, truth, assignments)
     labels = _read_labels(binning, sample, names, clusters)
-    comparison = compare(expected, names, clusters)
-    figures = measure_clusters(comparison)
+    entries = None if references is None else read_references(references)
+    comparison, figures = _measure(expected, names, clusters, entries, report)
     if expected.taxids:
         nameless = None if taxa is None else _read_unclassified(taxa)
         figures |= measure_labels(
             [expected.taxids[name] for name in names],
             labels,
             None if nameless is None else [cluster < 0 or f"c{cluster + 1}" in nameless for cluster in clusters],
-            None if references is None else {str(reference.taxid) for reference in read_references(references)},
+            None if entries is None else {str(entry.taxid) for entry in entries},
         )
-    rows = [f"{metric}\t{value if isinstance(value, int) else f'{value:.4f}'}" for metric, value in figures.items()]
-    write_atomically(out, "\n".join(["metric\tvalue", *rows]) + "\n")
+    _write_table(out, ["value"], [figures])
     if genomes is not None:
-        write_atomically(genomes, "\n".join(_describe_genomes(comparison)) + "\n")
-    report(f"ARI {figures['ari']:.3f} over {len(names):,} fragments of {len(comparison.genomes)} genomes")
+        write_atomically(genomes, _describe_genomes(comparison))
+    if strata is not None:
+        _write_strata(strata, comparison, expected, names, report)
+    report(f"ARI {figures['ari']:.3f} over {len(names):,} fragments of {len(comparison.origins)} genomes")
     return figures
+
+
+def evaluate_binnings(
+    truth: Path,
+    binnings: Sequence[Path],
+    out: Path,
+    sample: str | None = None,
+    references: Path | None = None,
+    report: Callable[[str], None] = lambda line: None,
+) -> dict[str, Figures]:
+    """Score binning files of any origin on the same truth and write a table with a column for each of them.
+
+    A fragment of the truth that a binning lacks counts as unassigned.
+
+    Args:
+        truth: CAMI binning file with the true origin of every fragment.
+        binnings: CAMI binning files; which clusters they name is theirs to say.
+        out: table of metric and one column for each binning, headed by its path as given.
+        sample: name of the sample in all files; None where each of them has a single one.
+        references: table of references, which tells genera where the truth has no lineages.
+        report: called with lines of progress.
+
+    Raises:
+        InputError: a file cannot be used, or a binning holds fragments that the truth lacks.
+    """
+    twice = next((path for i, path in enumerate(binnings) if path in binnings[:i]), None)
+    if twice is not None:
+        raise InputError("is given twice", path=twice, remedy="give each binning once")
+    expected = read_binning(truth, sample)
+    if not expected.bins:
+        raise InputError("holds no fragment", path=truth, remedy="give one row for each read or read pair")
+    names = list(expected.bins)
+    entries = None if references is None else read_references(references)
+    scores: dict[str, Figures] = {}
+    for path in binnings:
+        found = read_binning(path, sample)
+        _check_overlap(expected, found, truth, path)
+        numbers = {name: number for number, name in enumerate(dict.fromkeys(found.bins.values()))}
+        numbers[""] = -1  # a row without a bin assigns nothing
+        clusters = np.fromiter((numbers[found.bins.get(name, "")] for name in names), np.int64, len(names))
+        scores[str(path)] = figures = _measure(expected, names, clusters, entries, report)[1]
+        report(f"{path}: ARI {figures['ari']:.3f}, {figures['share_assigned']:.1%} assigned")
+    _write_table(out, list(scores), list(scores.values()))
+    return scores
+
+
+def _measure(
+    truth: Binning,
+    names: list[str],
+    clusters: np.ndarray,
+    references: list[Reference] | None,
+    report: Callable[[str], None],
+) -> tuple[Comparison, Figures]:
+    """Return the comparison with the genomes, and the figures at the levels of genome, species and genus."""
+    comparison = compare([truth.bins[name] for name in names], clusters)
+    figures = measure_clusters(comparison)
+    for rank, origins in (("species", _find_species(truth, names)), ("genus", _find_genera(truth, names, references))):
+        figures |= measure_rank(origins, clusters, rank)
+        unknown = origins.count("")
+        if unknown:
+            report(f"the {rank} of {unknown:,} of {len(names):,} fragments is unknown; they are left out there")
+    return comparison, figures
+
+
+def _find_species(truth: Binning, names: list[str]) -> list[str]:
+    """Return the species of each fragment, "" where it is unknown: its TAXID, or without that column its lineage's."""
+    if truth.taxids:
+        return [truth.taxids[name] for name in names]
+    return [truth.lineages[name][-1] if name in truth.lineages else "" for name in names]
+
+
+def _find_genera(truth: Binning, names: list[str], references: list[Reference] | None) -> list[str]:
+    """Return the genus of each fragment, "" where it is unknown: its lineage's, or without any the references'."""
+    if truth.lineages:
+        return [truth.lineages[name][_GENUS] if name in truth.lineages else "" for name in names]
+    genera = {str(entry.taxid): entry.lineage[_GENUS] for entry in references or []}
+    return [genera.get(truth.taxids.get(name, ""), "") for name in names]
 
 
 def _read_assignments(path: Path) -> tuple[list[str], np.ndarray]:
@@ -190,12 +180,41 @@ def _check_names(truth: Binning, names: list[str], truth_path: Path, assignments
         )
     if foreign:
         parts.append(f"{len(foreign):,} of its {len(expected):,} are not in the sample, such as '{min(foreign)}'")
-    bare = {name[:-2] for name in foreign if name.endswith(("/1", "/2"))}
-    if bare & present:
+    if _drop_mates(foreign) & present:
         remedy = "remove /1 and /2 from its names: a row stands for both mates"
     else:
         remedy = "give the truth of these reads, one row for each read or read pair, named as in the FASTQ"
     raise InputError("; ".join(parts), path=truth_path, remedy=remedy)
+
+
+def _check_overlap(truth: Binning, found: Binning, truth_path: Path, path: Path) -> None:
+    """Refuse a binning that scores nothing, or fragments that the truth does not know: figures would be of the rest."""
+    expected, present = truth.bins.keys(), found.bins.keys()
+    if not present:
+        raise InputError(
+            f"assigns none of the {len(expected):,} fragments of the truth: it has no row",
+            path=path,
+            remedy="give a binning of these reads",
+        )
+    foreign = present - expected
+    if not foreign:
+        return
+    if _drop_mates(foreign) & expected:
+        remedy = "remove /1 and /2 from its names: a row stands for both mates"
+    elif _drop_mates(expected - present) & foreign:
+        remedy = f"remove /1 and /2 from the names in {truth_path}: a row stands for both mates"
+    else:
+        remedy = "give a binning of the reads of the truth, named as in the FASTQ up to the first blank"
+    raise InputError(
+        f"{len(foreign):,} of its {len(present):,} fragments are not among the {len(expected):,} of the truth,"
+        f" such as '{min(foreign)}' (the truth has '{min(expected)}')",
+        path=path,
+        remedy=remedy,
+    )
+
+
+def _drop_mates(names: set[str]) -> set[str]:
+    return {name[:-2] for name in names if name.endswith(("/1", "/2"))}
 
 
 def _read_labels(path: Path, sample: str, names: list[str], clusters: np.ndarray) -> list[str]:
@@ -221,16 +240,35 @@ def _read_unclassified(path: Path) -> set[str]:
         raise InputError(f"is no table of taxa: {error}", path=path, remedy="run `label` for this sample") from None
 
 
-def _describe_genomes(comparison: Comparison) -> list[str]:
-    """Return lines of a table: the cluster that holds most of each genome, and how well it matches it."""
+def _write_table(path: Path, columns: list[str], figures: list[Figures]) -> None:
+    """Write a row for each metric and a column for each set of figures; what one of them lacks stays empty."""
+    lines = ["\t".join(["metric", *columns])]
+    for metric in dict.fromkeys(metric for each in figures for metric in each):
+        values = (each.get(metric, "") for each in figures)
+        cells = (f"{value:.4f}" if isinstance(value, float) else str(value) for value in values)
+        lines.append("\t".join([metric, *cells]))
+    write_atomically(path, "\n".join(lines) + "\n")
+
+
+def _write_strata(
+    path: Path, comparison: Comparison, truth: Binning, names: list[str], report: Callable[[str], None]
+) -> None:
+    """Write strata.tsv; without the length of every fragment, which abundance needs too, only its header."""
+    missing = len(names) - sum(name in truth.lengths for name in names)
+    if missing:
+        report(f"the truth has no length of {missing:,} of {len(names):,} fragments, so there are no strata")
+        write_atomically(path, format_strata([]))
+        return
+    lengths = np.fromiter((truth.lengths[name] for name in names), np.int64, len(names))
+    write_atomically(path, format_strata(measure_strata(comparison, lengths)))
+
+
+def _describe_genomes(comparison: Comparison) -> str:
+    """Return genomes.tsv: the cluster that holds most of each genome, and how well it matches it."""
     lines = ["genome\tfragments\tbest_cluster\tprecision\trecall\tf1"]
-    totals = np.bincount(comparison.true, minlength=len(comparison.genomes))
-    for genome, total, row in zip(comparison.genomes, totals, comparison.table, strict=True):
-        if not row.any():
-            lines.append(f"{genome}\t{total}\t\t0.0000\t0.0000\t0.0000")
-            continue
-        best = int(row.argmax())
-        precision, recall = row[best] / comparison.table[:, best].sum(), row[best] / total
-        f1 = 2 * precision * recall / (precision + recall)
-        lines.append(f"{genome}\t{total}\tc{best + 1}\t{precision:.4f}\t{recall:.4f}\t{f1:.4f}")
-    return lines
+    lines += [
+        f"{match.origin}\t{match.fragments}\t{f'c{match.cluster + 1}' if match.cluster >= 0 else ''}"
+        f"\t{match.precision:.4f}\t{match.recall:.4f}\t{match.f1:.4f}"
+        for match in match_clusters(comparison)
+    ]
+    return "\n".join(lines) + "\n"

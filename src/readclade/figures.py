@@ -128,7 +128,7 @@ def draw_maps(places: np.ndarray, panels: dict[str, list[Dots]], alt: str, dots_
     legend = list({dots.legend: dots.colour for panel in panels.values() for dots in panel if dots.legend}.items())
     columns = 4
     inches = 0.3 + 0.2 * -(-len(legend) // columns)
-    with _style():
+    with use_style():
         figure = Figure(figsize=(10.4, 5.2 + inches), layout="none")
         bottom = inches / (5.2 + inches)
         for number, (title, panel) in enumerate(panels.items()):
@@ -156,7 +156,7 @@ def draw_maps(places: np.ndarray, panels: dict[str, list[Dots]], alt: str, dots_
 
 def draw_bars(bars: Sequence[Bar], axis: str, alt: str) -> Image:
     """Draw horizontal bars from top to bottom with their texts."""
-    with _style():
+    with use_style():
         figure = Figure(figsize=(10.4, 0.75 + 0.27 * max(len(bars), 1)), layout="constrained")
         axes = figure.add_subplot()
         rows = np.arange(len(bars))
@@ -172,12 +172,12 @@ def draw_bars(bars: Sequence[Bar], axis: str, alt: str) -> Image:
         axes.tick_params(axis="y", length=0)
         axes.grid(False, axis="y")
         axes.set_xlabel(axis)
-        return Image(_get_svg(figure), alt)
+        return Image(get_svg(figure), alt)
 
 
 def draw_stacks(stacks: dict[str, list[Bar]], legend: Sequence[Bar], axis: str, alt: str) -> Image:
     """Draw one horizontal stack for each name, with one legend."""
-    with _style():
+    with use_style():
         columns = 4
         inches = 0.1 + 0.2 * -(-len(legend) // columns)
         height = 0.6 + 0.4 * len(stacks) + inches
@@ -198,12 +198,12 @@ def draw_stacks(stacks: dict[str, list[Bar]], legend: Sequence[Bar], axis: str, 
         axes.set_xlabel(axis)
         handles = [Patch(color=bar.colour, label=clean_label(bar.label)) for bar in legend]
         figure.legend(handles=handles, loc="lower center", ncols=columns, fontsize=8.5, columnspacing=1.2)
-        return Image(_get_svg(figure), alt)
+        return Image(get_svg(figure), alt)
 
 
 def draw_reads(reads: dict, alt: str) -> Image:
     """Draw the lengths, the GC content and the base qualities that `reads.json` counts."""
-    with _style():
+    with use_style():
         figure = Figure(figsize=(10.4, 2.7), layout="constrained")
         lengths, gc, qualities = figure.subplots(1, 3)
         edges, counts = reads["lengths"]["edges"], reads["lengths"]["counts"]
@@ -228,23 +228,12 @@ def draw_reads(reads: dict, alt: str) -> Image:
         qualities.set(title="Base quality", xlabel="Phred score", ylabel="million bases")
         for axes in (lengths, gc):
             axes.yaxis.set_major_formatter(EngFormatter(sep=""))
-        return Image(_get_svg(figure), alt)
-
-
-def draw_objective(objective: np.ndarray, alt: str) -> Image:
-    """Draw the objective of k-means over its iterations."""
-    with _style():
-        figure = Figure(figsize=(10.4, 2.2), layout="constrained")
-        axes = figure.add_subplot()
-        axes.plot(np.arange(1, len(objective) + 1), objective, marker="o", markersize=3.5, color=PALETTE[0])
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set(xlabel="iteration", ylabel="objective")
-        return Image(_get_svg(figure), alt)
+        return Image(get_svg(figure), alt)
 
 
 def draw_heat_map(shares: np.ndarray, rows: Sequence[str], columns: Sequence[str], alt: str) -> Image:
     """Draw (rows, columns) shares between 0 and 1; a share of 1 % and more is written into its cell."""
-    with _style():
+    with use_style():
         figure = Figure(figsize=(10.4, 1.1 + 0.28 * len(rows)), layout="constrained")
         axes = figure.add_subplot()
         mesh = axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1, edgecolors="white", linewidth=1)
@@ -264,7 +253,7 @@ def draw_heat_map(shares: np.ndarray, rows: Sequence[str], columns: Sequence[str
         bar = figure.colorbar(mesh, ax=axes, pad=0.01, aspect=40, format=PercentFormatter(1, decimals=0))
         bar.set_label("of the genome's fragments")
         bar.outline.set_visible(False)
-        return Image(_get_svg(figure), alt)
+        return Image(get_svg(figure), alt)
 
 
 def _write_at_middle(axes, places: np.ndarray, label: str) -> None:
@@ -276,14 +265,16 @@ def _write_at_middle(axes, places: np.ndarray, label: str) -> None:
 
 
 @contextmanager
-def _style():
+def use_style():
+    """Draw in the report's style."""
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
         # A letter that the font lacks is drawn as a box in a PNG; browsers find one for an SVG.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
 
 
-def _get_svg(figure: Figure) -> str:
+def get_svg(figure: Figure) -> str:
+    """Return a figure as a data URI."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

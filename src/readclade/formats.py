@@ -10,6 +10,14 @@ def format_bases(bases: float) -> str:
     return f"{bases:,} bases"
 
 
+def format_short(number: int) -> str:
+    """Return a round number without its zeros, as in 20k."""
+    for size, letter in ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if number >= size and number % size == 0:
+            return f"{number // size}{letter}"
+    return str(number)
+
+
 def format_duration(seconds: float | None) -> str:
     """Return a duration as a person writes it, as in 2 min 05 s."""
     if seconds is None:

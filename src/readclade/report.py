@@ -7,7 +7,7 @@ import jinja2
 import yaml
 
 from readclade import provenance, results
-from readclade.charts import draw_overview, draw_sample, get_taxon_colours
+from readclade.charts import STRATA_LINES, draw_overview, draw_sample, get_taxon_colours
 from readclade.figures import Image
 from readclade.files import write_atomically
 from readclade.formats import format_bases, format_duration, format_lineage, format_measure
@@ -24,6 +24,7 @@ _RESULT_FILES = {
     "taxa.tsv": "size, name and confidence of each cluster",
     "evaluation.tsv": "agreement of the clusters with the known origin of the reads",
     "genomes.tsv": "best cluster of each true genome",
+    "strata.tsv": "agreement by length of the fragments and abundance of their genomes",
     "cluster/assignments.parquet": "cluster, distance and margin of each fragment",
     "cluster/clusters.h5": "centroids, sizes and parameters of the clustering",
 }
@@ -35,6 +36,22 @@ METRICS = {
     "ami": ("AMI", "Adjusted mutual information: as the ARI 1 is perfect and 0 chance, but small genomes count more."),
     "purity": ("Purity", "Share of the assigned fragments that come from the main genome of their cluster."),
     "completeness": ("Completeness", "Share of the fragments that are in the main cluster of their genome."),
+    "f1": ("F1", "Mean over the genomes, each counting the same, of the F1 of the cluster that holds most of it."),
+    "known_species": (
+        "Species known",
+        "Share of the fragments whose true species is known; the next rows are of these.",
+    ),
+    "true_species": ("True species", "Species in the truth."),
+    "ari_species": ("ARI, species", "Adjusted Rand index with all genomes of a species taken as one."),
+    "purity_species": ("Purity, species", "Share of the assigned fragments of the main species of their cluster."),
+    "completeness_species": ("Completeness, species", "Share of the fragments in the main cluster of their species."),
+    "f1_species": ("F1, species", "As F1, of species."),
+    "known_genus": ("Genus known", "Share of the fragments whose true genus is known; the next rows are of these."),
+    "true_genus": ("True genera", "Genera in the truth."),
+    "ari_genus": ("ARI, genus", "Adjusted Rand index with all genomes of a genus taken as one."),
+    "purity_genus": ("Purity, genus", "Share of the assigned fragments of the main genus of their cluster."),
+    "completeness_genus": ("Completeness, genus", "Share of the fragments in the main cluster of their genus."),
+    "f1_genus": ("F1, genus", "As F1, of genera."),
     "species_correct": ("Right species", "Share of the fragments whose cluster has the name of their true species."),
     "species_wrong": ("Wrong species", "Share of the fragments whose cluster has the name of another species."),
     "species_none": ("No species", "Share of the fragments in no cluster, or in one without a species' name."),
@@ -71,6 +88,7 @@ def render(samples: list[SampleReport], overview: Image, colours: dict[str, str]
         "INPUT_ROWS": 4 * MOST_ROWS,
         "METRICS": METRICS,
         "numeric": ("fragments", "bases", "precision", "recall", "f1", "completeness", "purity"),
+        "STRATA_LINES": STRATA_LINES,
     }
     template = environment.get_template("report.html.jinja")
     return template.render(samples=samples, overview=overview, colours=colours, **context)

@@ -1,5 +1,6 @@
 """What the report says about one sample: its results, read, checked against each other and summed up."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from readclade.tables import Sample
 
 UNASSIGNED = "unassigned"
 _READS_KEYS = ("sample", "platform", "fragments", "reads", "bases", "lengths", "gc", "qualities", "lanes")
+_STRATA_COLUMNS = ("stratum", "from", "to", "fragments", "genomes", "share_assigned", "ari", "purity", "completeness")
 _STAGES = ("fetch", "embed", "stage", "cluster", "label", "evaluate")
 
 
@@ -59,6 +61,7 @@ class SampleReport:
     places: np.ndarray
     evaluation: dict[str, str]
     genomes: list[dict[str, str]]
+    strata: list[dict[str, str]]
     genome_names: list[str]
     run_times: list[tuple[str, dict | None]]
     images: dict[str, figures.Image] = field(default_factory=dict)
@@ -118,7 +121,7 @@ def gather_sample(sample: Sample, folders: Folders, most_on_map: int) -> SampleR
     ids = results.choose_fragments(manifest.fragments, most_on_map)
     vectors = results.read_vectors(manifest, folders.shards / sample.name, ids)
     path = folder / "cluster/assignments.parquet"
-    evaluation, genomes = folder / "evaluation.tsv", folder / "genomes.tsv"
+    evaluation, genomes, strata = (folder / f"{name}.tsv" for name in ("evaluation", "genomes", "strata"))
     metrics = []
     if sample.truth and evaluation.exists():
         metrics = results.read_rows(evaluation, ("metric", "value"), "evaluate")
@@ -134,6 +137,7 @@ def gather_sample(sample: Sample, folders: Folders, most_on_map: int) -> SampleR
         places=figures.lay_out((vectors - model.mean) @ model.whitening),
         evaluation={row["metric"]: row["value"] for row in metrics},
         genomes=results.read_rows(genomes, ("genome",), "evaluate") if sample.truth and genomes.exists() else [],
+        strata=_read_strata(strata) if sample.truth and strata.exists() else [],
         genome_names=[str(name) for name in genome_names],
         run_times=[
             (stage, results.read_run_time(folders.logs / stage / f"{sample.name}.benchmark.tsv"))
@@ -141,6 +145,16 @@ def gather_sample(sample: Sample, folders: Folders, most_on_map: int) -> SampleR
             if stage != "evaluate" or sample.truth
         ],
     )
+
+
+def _read_strata(path: Path) -> list[dict[str, str]]:
+    """Return the rows of strata.tsv, whose numbers are checked since they are drawn."""
+    rows = results.read_rows(path, _STRATA_COLUMNS, "evaluate")
+    for row in rows:
+        for column in _STRATA_COLUMNS[1:]:
+            if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", row[column]):
+                raise results.fail(f"has '{row[column]}' as {column}, which is no number", path, "evaluate")
+    return rows
 
 
 def _sum_taxa(clusters: list[Cluster], bases: int) -> list[Taxon]:

@@ -152,6 +152,27 @@ def read_references(path: str | PathLike[str]) -> list[Reference]:
     return references
 
 
+def split_lineage(lineage: str) -> tuple[str, ...]:
+    """Return a name for each of `RANKS`, "" where there is none, of d__;p__;c__;o__;f__;g__;s__.
+
+    Raises:
+        InputError: it is not of this form, or names no rank at all; the place is the caller's to add.
+    """
+    parts = [part.strip() for part in lineage.split(";")]
+    prefixes = [f"{rank[0]}__" for rank in RANKS]
+    remedy = f"write it as {';'.join(prefixes)}, each name after its rank's letter; a rank may stay empty"
+    if len(parts) != len(RANKS):
+        message = f"lineage '{lineage}' has {len(parts)} ranks instead of {len(RANKS)}"
+        raise InputError(message, remedy=remedy)
+    for rank, prefix, part in zip(RANKS, prefixes, parts, strict=True):
+        if not part.startswith(prefix):
+            raise InputError(f"lineage '{lineage}' has '{part}' where the {rank} must stand", remedy=remedy)
+    names = tuple(part[3:].strip() for part in parts)
+    if not any(names):
+        raise InputError(f"lineage '{lineage}' names no rank at all", remedy=remedy)
+    return names
+
+
 def check_config(config: dict, schema_path: str | PathLike[str] | None = None) -> dict:
     """Return a copy of the configuration in which every key that was left out has its default.
 
@@ -252,16 +273,7 @@ def _fail_cell(row: _Row, error: ValidationError) -> NoReturn:
 
 
 def _split_lineage(row: _Row) -> tuple[str, ...]:
-    lineage = row.cells["lineage"]
-    parts = [part.strip() for part in lineage.split(";")]
-    prefixes = [f"{rank[0]}__" for rank in RANKS]
-    remedy = f"write it as {';'.join(prefixes)}, each name after its rank's letter; a rank may stay empty"
-    if len(parts) != len(RANKS):
-        row.fail(f"lineage '{lineage}' has {len(parts)} ranks instead of {len(RANKS)}", remedy)
-    for rank, prefix, part in zip(RANKS, prefixes, parts, strict=True):
-        if not part.startswith(prefix):
-            row.fail(f"lineage '{lineage}' has '{part}' where the {rank} must stand", remedy)
-    names = tuple(part[3:].strip() for part in parts)
-    if not any(names):
-        row.fail(f"lineage '{lineage}' names no rank at all", remedy)
-    return names
+    try:
+        return split_lineage(row.cells["lineage"])
+    except InputError as error:
+        row.fail(error.message, error.remedy)

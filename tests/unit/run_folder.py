@@ -13,6 +13,7 @@ from readclade.manifest import Manifest
 from readclade.projection import fit_projection
 from readclade.reads import summarise_reads
 from readclade.shards import Batch, write_shard
+from readclade.strata import HEADER
 from readclade.summaries import Folders
 from readclade.tables import read_samples
 
@@ -81,6 +82,7 @@ def add_sample(
     if genomes:
         (run.root / "results" / name / "evaluation.tsv").write_text("metric\tvalue\nari\t0.9123\npurity\t1.0\n")
         (run.root / "results" / name / "genomes.tsv").write_text(f"genome\tfragments\n{genomes[0]}\t{count}\n")
+        (run.root / "results" / name / "strata.tsv").write_text(f"{HEADER}\nlength\t5\t10\t{count}\t1\t1\t0.75\t1\t1\n")
 
 
 def _write_shards(folder: Path, name: str, names: list[str], clusters: np.ndarray) -> None:

@@ -54,6 +54,23 @@ def test_read_binning_takes_plain_and_gzip(tmp_path):
         assert binning.taxids == {"r1": "7", "r2": ""}
 
 
+def test_read_binning_takes_lengths_and_lineages_where_there_are_any(tmp_path):
+    lineage = "d__Bacteria;p__;c__;o__;f__;g__Vibrio;s__Vibrio cholerae"
+    text = f"@SampleID:s\n@@SEQUENCEID\tBINID\t_LENGTH\tLINEAGE\nr1\tG1\t300\t{lineage}\nr2\tG2\t\t\n"
+    binning = read_binning(write(tmp_path, text), "s")
+    assert binning.lengths == {"r1": 300}
+    assert binning.lineages == {"r1": ("Bacteria", "", "", "", "", "Vibrio", "Vibrio cholerae")}
+    assert read_binning(write(tmp_path, "@SampleID:s\n@@SEQUENCEID\tBINID\nr1\tG1\n"), "s").lineages == {}
+
+
+def test_read_binning_without_a_sample_takes_the_only_section(tmp_path):
+    path = write(tmp_path, HEAD + "r1\tG1\t7\t300\n")
+    assert read_binning(path, None).bins == {"r1": "G1"}
+    write(tmp_path, path.read_text() + HEAD.replace(":s", ":t") + "r1\tG2\t8\t300\n")
+    with pytest.raises(InputError, match="there is not one sample; the samples are: 's', 't'"):
+        read_binning(path, None)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -87,6 +104,8 @@ def test_read_binning_takes_the_section_of_the_sample(tmp_path):
         ("@SampleID:s\n@@READ\tBINID\n", 2, "the columns lack SEQUENCEID"),
         ("@SampleID:s\n@@SEQUENCEID\tBINID\tBINID\n", 2, "a column appears twice"),
         ("", None, "no section of sample 's'; the samples are: none"),
+        (HEAD + "r1\tG\t7\tlong\n", 4, "length 'long' is no whole number"),
+        ("@@SEQUENCEID\tBINID\tLINEAGE\nr1\tG\td__B;p__\n", 2, "lineage 'd__B;p__' has 2 ranks instead of 7"),
         ("read\tgenome\n", 1, "a row before the line @@SEQUENCEID"),
     ],
 )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from readclade import figures
+from readclade import curves, figures
 from readclade.figures import Bar, Dots
 
 UGLY = ["$\\alpha_", "<svg onload=x>&\"'", "new\nline\x00\x1b", "長い名前", "x" * 200, "", "\ud800"]
@@ -105,4 +105,13 @@ def test_draw_reads_any_histogram(edges, counts, qualities):
 
 def test_draw_objective_is_the_same_again():
     objective = np.array([3.0, 2.0, 1.0])
-    assert figures.draw_objective(objective, "alt") == figures.draw_objective(objective, "alt")
+    assert curves.draw_objective(objective, "alt") == curves.draw_objective(objective, "alt")
+
+
+@pytest.mark.parametrize("panels", [1, 2])
+@pytest.mark.parametrize("ticks", [1, 7])
+def test_draw_panels_names_each_line_once_and_is_the_same_again(panels, ticks):
+    panel = curves.Panel("By length", UGLY[0], [f"{i}–{i + 1}" for i in range(ticks)], {"ARI": [-0.3] * ticks})
+    image = curves.draw_panels([panel] * panels, "alt")
+    assert get_svg_text(image).split().count("ARI") == 1
+    assert image == curves.draw_panels([panel] * panels, "alt")

@@ -70,6 +70,7 @@ def test_write_report_ordinary_run_says_the_figures(run):
     assert "s1 40 320 bases 2 1 95.0 % 0.912 1.000 –" in words
     assert "s2 5 40 bases 1 1 100.0 % – – –" in words
     assert "all 40 are shown. t-SNE places" in words
+    assert "length 5 10 40 1 0.750 1 1 1" in words
     assert "too few fragments for t-SNE" in words
     assert "2, was given and not found from the data" in words
     assert "written 2023-11-14T22:13:20+00:00" in words
@@ -84,7 +85,7 @@ def test_write_report_ordinary_run_says_the_figures(run):
 def test_write_report_needs_nothing_beside_it(run):
     page = Page(write(run))
     images = [attributes for tag, attributes in page.attributes if tag == "img"]
-    assert len(images) == 7
+    assert len(images) == 8
     assert all(image["src"].startswith("data:image/") and image["alt"] for image in images)
     anchors = {attributes["id"] for _, attributes in page.attributes if "id" in attributes}
     links = [attributes["href"] for tag, attributes in page.attributes if tag == "a"]
@@ -192,6 +193,7 @@ def shorten_last_row(text: str) -> str:
         ("results/s1/taxa.tsv", lambda text: text.replace("\t30\t", "\t31\t"), "not one of clusters.h5", "label"),
         ("results/s1/taxa.tsv", lambda text: text.replace("\t30\t", "\tmany\t"), "has a wrong number", "label"),
         ("results/s1/taxa.tsv", lambda text: text[: text.index("c2")], "one row for each of the 2 clusters", "label"),
+        ("results/s1/strata.tsv", lambda text: text.replace("0.75", "good"), "has 'good' as ari", "evaluate"),
         ("results/s1/evaluation.tsv", lambda text: text.replace("value", "number"), "no column value", "evaluate"),
     ],
 )

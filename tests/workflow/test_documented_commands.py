@@ -13,7 +13,7 @@ pytestmark = pytest.mark.workflow
 ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))]
 # What runs these stands in .ci/run (a test cannot call itself), or they need what a test machine may lack.
-ELSEWHERE = {"make test": "make test", "make bench": None}
+ELSEWHERE = {"make test": "make test", "make amber": "make amber", "make bench": None}
 # The order in which the examples of the scripts build on each other.
 SCRIPTS = [
     "fetch_reads",
@@ -24,6 +24,7 @@ SCRIPTS = [
     "index_references",
     "label_clusters",
     "evaluate_clusters",
+    "evaluate_binning",
     "write_report",
     "show_summary",
 ]

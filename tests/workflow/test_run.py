@@ -37,6 +37,7 @@ def test_run_makes_every_result(project):
         assert read_rows(results / sample / "taxa.tsv")[0][0] == "cluster"
         assert (results / sample / "profile.tsv").read_text().startswith("@")
     assert (results / "long/evaluation.tsv").exists()
+    assert {row[0] for row in read_rows(results / "long/strata.tsv")[1:]} == {"length", "abundance"}
     assert not (results / "pairs/evaluation.tsv").exists()
     assert "<html" in (results / "report.html").read_text()
     assert json.loads((results / "ro-crate-metadata.json").read_text())["@graph"]
