@@ -15,7 +15,7 @@ def get_modules(script: str) -> set[str]:
 
 def test_find_sources_follows_imports():
     assert get_modules("stage_shards") == {"staging"}
-    assert get_modules("fetch_reads") == {"fastq", "reads"}
+    assert get_modules("fetch_reads") == {"fastq", "read_statistics", "reads"}
     assert {"embedding", "kmer", "projection", "shards", "fastq"} <= get_modules("embed_fragments")
     assert {"job", "kmeans", "whitening", "outputs", "communicator"} <= get_modules("cluster_fragments")
 
