@@ -1,0 +1,140 @@
+"""Measure readclade's clusters on communities of real genomes: the median and the worst of several seeds.
+
+Example, from the repository root, after communities/fetch_genomes.py:
+    PYTHONPATH=src .venv/bin/python benchmarks/measure_communities.py --genomes ~/genomes --split test \\
+        --presets genera-8x long-5kb-3x --seeds 1 2 3 4 5 --out docs/quality.md
+
+Each community is made, clustered by the scripts as the workflow runs them, scored against its truth, and removed. The
+page's figures stand row by row in the table beside it (.tsv); a run that was stopped goes on where it was.
+"""
+
+import csv
+import datetime
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from peers import ROOT, Task, choose_peers, get_sample
+from usage import Usage, get_machine, measure_command
+
+from readclade.cami import read_binning
+from readclade.cli import make_parser, make_reporter, run
+from readclade.errors import ReadcladeError
+from readclade.evaluation import evaluate_binnings
+from readclade.files import write_atomically
+
+_COLUMNS = ("preset", "split", "seed", "k", "genomes", "clusters", "ari", "ari_species", "ari_genus")
+_COLUMNS += ("purity", "completeness", "share_assigned", "fragments", "cpu_s", "peak_mb")
+_CPU_LIMIT_S = 3600
+
+
+def measure(genomes: Path, preset: str, split: str, seed: int, k: str, threads: int, folder: Path) -> dict[str, object]:
+    """Make one community, cluster it, and return its row of the table."""
+    make = [sys.executable, ROOT / "benchmarks/communities/make_community.py", "--genomes", genomes]
+    make += ["--preset", preset, "--split", split, "--seed", seed, "--out", folder / "community"]
+    done = subprocess.run(list(map(str, make)), env={"PYTHONPATH": str(ROOT / "src")}, capture_output=True, text=True)
+    if done.returncode:
+        raise ReadcladeError(f"{preset} {split} {seed} cannot be made: {done.stderr.strip()[-2000:]}")
+    table = folder / "community/samples.tsv"
+    name = table.read_text(encoding="utf-8").splitlines()[1].split("\t")[0]
+    sample = get_sample(table, name)
+    truth = Path(sample.truth)
+    count = len(set(read_binning(truth, name).bins.values()))
+    place = folder / "run"
+    place.mkdir()
+    own_k = str(count) if k == "true" else k
+    task = Task(table, sample, (), folder / "none", place, count, own_k, seed, threads)
+    (own,) = choose_peers(["readclade"])
+    environment = {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+    usage = Usage()
+    for step, command in own.get_steps(task):
+        usage += measure_command(command, _CPU_LIMIT_S, place / f"{step}.log", environment)
+    references = folder / "community/references.tsv"
+    scores = evaluate_binnings(truth, [task.binning], place / "scores.tsv", name, references)[str(task.binning)]
+    row = {"preset": preset, "split": split, "seed": seed, "k": k, "genomes": count}
+    row |= {metric: scores[metric] for metric in _COLUMNS if metric in scores}
+    return row | {"cpu_s": round(usage.cpu_s, 1), "peak_mb": round(usage.peak_mb)}
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Return the rows that an earlier run left."""
+    if not path.exists():
+        return []
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def write_table(path: Path, rows: list[dict[str, object]]) -> None:
+    """Write all rows, atomically."""
+    lines = ["\t".join(_COLUMNS), *("\t".join(str(row.get(column, "")) for column in _COLUMNS) for row in rows)]
+    write_atomically(path, "\n".join(lines) + "\n")
+
+
+def make_page(rows: list[dict[str, str]], command: str) -> str:
+    """Return the page: a line for each preset, with the median and the worst of its seeds."""
+    lines = [
+        "# Quality on communities of real genomes",
+        "",
+        "Made by this command, which anyone can repeat (benchmarks/communities/README.md says how to get the genomes):",
+        "",
+        "```text",
+        command,
+        "```",
+        "",
+        f"{datetime.date.today():%d %B %Y}, on {get_machine()}. ARI over all fragments, unassigned ones as one more",
+        "cluster: median over the seeds, and in brackets the worst. A seed draws other genomes and other reads.",
+        "",
+        "| community | split | k given | seeds | genomes | clusters | ARI | ARI, genus | purity | assigned | CPU s |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    groups: dict[tuple[str, str, str], list[dict[str, str]]] = {}
+    for row in rows:
+        groups.setdefault((row["preset"], row["split"], row["k"]), []).append(row)
+    for (preset, split, k), group in groups.items():
+
+        def show(column: str, digits: int = 3, with_worst: bool = False, group=group) -> str:
+            values = [float(row[column]) for row in group if row[column]]
+            if not values:
+                return "–"
+            worst = f" ({min(values):.{digits}f})" if with_worst else ""
+            return f"{statistics.median(values):.{digits}f}{worst}"
+
+        cells = [preset, split, k, str(len(group)), show("genomes", 0), show("clusters", 0), show("ari", 3, True)]
+        cells += [show("ari_genus", 3, True), show("purity"), show("share_assigned"), show("cpu_s", 0)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure what is missing, and write the table and the page."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--genomes", required=True, type=Path, help="folder that fetch_genomes.py filled")
+    parser.add_argument("--presets", required=True, nargs="+", help="names in communities/presets.tsv")
+    parser.add_argument("--split", default="tune", choices=["tune", "test"], help="default: %(default)s")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5], help="default: 1 to 5")
+    parser.add_argument("--k", default="true", help="number of clusters, 'true' (default) or 'auto'")
+    parser.add_argument("--threads", type=int, default=2, help="actors and ranks (default: %(default)s)")
+    parser.add_argument("--out", required=True, type=Path, help="page to write; the table stands beside it")
+    arguments = parser.parse_args()
+    report = make_reporter("measure")
+    table = arguments.out.with_suffix(".tsv")
+    rows: list[dict] = read_table(table)
+    done = {(row["preset"], row["split"], row["seed"], row["k"]) for row in rows}
+    for preset in arguments.presets:
+        for seed in arguments.seeds:
+            if (preset, arguments.split, str(seed), arguments.k) in done:
+                continue
+            with tempfile.TemporaryDirectory() as folder:
+                options = (preset, arguments.split, seed, arguments.k, arguments.threads, Path(folder))
+                rows.append({key: str(value) for key, value in measure(arguments.genomes, *options).items()})
+            report(f"{preset} {arguments.split} seed {seed}: ARI {float(rows[-1]['ari']):.3f}")
+            write_table(table, rows)
+    listed = f"--presets {' '.join(arguments.presets)} --seeds {' '.join(map(str, arguments.seeds))} --k {arguments.k}"
+    command = f"PYTHONPATH=src .venv/bin/python benchmarks/measure_communities.py --split {arguments.split} {listed}"
+    write_atomically(arguments.out, make_page(rows, f"{command} --genomes GENOMES --out {arguments.out}"))
+
+
+if __name__ == "__main__":
+    run(main)
