@@ -132,8 +132,10 @@ def main() -> None:
             report(f"{preset} {arguments.split} seed {seed}: ARI {float(rows[-1]['ari']):.3f}")
             write_table(table, rows)
     listed = f"--presets {' '.join(arguments.presets)} --seeds {' '.join(map(str, arguments.seeds))} --k {arguments.k}"
+    out = arguments.out.resolve()
+    out = out.relative_to(ROOT) if out.is_relative_to(ROOT) else out.name
     command = f"PYTHONPATH=src .venv/bin/python benchmarks/measure_communities.py --split {arguments.split} {listed}"
-    write_atomically(arguments.out, make_page(rows, f"{command} --genomes GENOMES --out {arguments.out}"))
+    write_atomically(arguments.out, make_page(rows, f"{command} --genomes GENOMES --out {out}"))
 
 
 if __name__ == "__main__":
