@@ -3,9 +3,7 @@
 Source: https://github.com/bioboxes/rfc/tree/master/data-format
 """
 
-import gzip
 import sys
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from readclade.errors import InputError
-from readclade.files import replace_when_done
+from readclade.files import open_text, replace_when_done
 from readclade.lineage import Taxon, get_taxa
 from readclade.tables import RANKS, split_lineage
 
@@ -109,19 +107,11 @@ def read_binning(path: Path, sample: str | None) -> Binning:
 def _read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield number and text of the lines that are neither blank nor comments."""
     try:
-        with open(path, "rb") as file:
-            is_gzip = file.read(2) == b"\x1f\x8b"
-        with gzip.open(path, "rt", encoding="utf-8") if is_gzip else open(path, encoding="utf-8") as file:
+        with open_text(path, "utf-8") as file:
             for line, text in enumerate(file, 1):
                 text = text.rstrip("\r\n")
                 if text.strip() and not text.startswith("#"):
                     yield line, text
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror or error}", path=path, remedy="check the path") from None
-    except (EOFError, zlib.error) as error:
-        raise InputError(
-            f"the gzip data are truncated or damaged ({error})", path=path, remedy="copy the file again"
-        ) from None
     except UnicodeDecodeError:
         raise InputError("is not UTF-8 text", path=path, remedy=_FORM) from None
 

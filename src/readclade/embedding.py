@@ -25,12 +25,11 @@ from readclade.manifest import Manifest, Shard
 from readclade.projection import Projection, fit_projection
 from readclade.reads import check_reads, load_reads
 from readclade.shards import write_shard
+from readclade.sources import find_sources
 
 # Enough fragments for stable directions, few enough to embed on one core in seconds.
 _FIT_FRAGMENTS = 50_000
 _PROGRESS = "progress.json"
-# The modules whose code decides what stands in a shard.
-_DECISIVE_MODULES = ("embedding", "fastq", "fragments", "kmer", "projection", "shards")
 
 
 def get_fingerprint(reads: dict, embedder: Embedder, d: int) -> str:
@@ -40,7 +39,7 @@ def get_fingerprint(reads: dict, embedder: Embedder, d: int) -> str:
         "shards": reads["shards"],
         "embedder": [embedder.name, embedder.revision, embedder.parameters],
         "d": d,
-        "code": [hash_file(Path(__file__).with_name(f"{module}.py")) for module in _DECISIVE_MODULES],
+        "code": [hash_file(path) for path in find_sources(Path(__file__))],
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 

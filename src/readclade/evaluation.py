@@ -5,6 +5,7 @@ The figures themselves stand in `agreement` and `strata`; docs/evaluation.md def
 
 import csv
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -164,7 +165,7 @@ def _check_names(truth: Binning, names: list[str], truth_path: Path, assignments
     """Refuse a truth that is about other fragments than the sample's."""
     expected, present = truth.bins.keys(), set(names)
     if len(present) < len(names):
-        twice = next(name for i, name in enumerate(sorted(names)) if i and name == sorted(names)[i - 1])
+        twice = next(name for name, following in pairwise(sorted(names)) if name == following)
         raise InputError(
             f"fragment '{twice}' is there twice, so that the truth cannot tell the two apart",
             path=assignments,

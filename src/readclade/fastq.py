@@ -17,9 +17,8 @@ import rapidgzip
 from isal import igzip, isal_zlib
 
 from readclade.errors import InputError
-from readclade.tables import Lane
+from readclade.tables import INTERLEAVED, Lane
 
-INTERLEAVED = "interleaved"
 _GZIP_MAGIC = b"\x1f\x8b"
 _BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 _OTHER_FORMATS = {b"BZh": ("bzip2", "bzcat"), b"\x28\xb5\x2f\xfd": ("zstd", "zstdcat"), b"\xfd7zXZ": ("xz", "xzcat")}

@@ -1,10 +1,35 @@
-"""Files that exist whole or not at all."""
+"""Files that exist whole or not at all, and text that may be compressed."""
 
+import gzip
 import hashlib
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
+
+from readclade.errors import InputError
+
+
+@contextmanager
+def open_text(path: str | Path, encoding: str) -> Iterator[TextIO]:
+    """Open a text file, plain or gzip by its first bytes.
+
+    Raises:
+        InputError: it cannot be read, or its compression turns out to be damaged while the block reads.
+    """
+    try:
+        with open(path, "rb") as file:
+            is_gzip = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path, "rt", encoding=encoding) if is_gzip else open(path, encoding=encoding) as file:
+            yield file
+    except OSError as error:  # gzip.BadGzipFile is one of them
+        raise InputError(f"cannot be read: {error.strerror or error}", path=path, remedy="check the path") from None
+    except (EOFError, zlib.error) as error:
+        raise InputError(
+            f"the gzip data are truncated or damaged ({error})", path=path, remedy="download or copy the file again"
+        ) from None
 
 
 @contextmanager

@@ -5,9 +5,7 @@ larger window is the mean of neighbouring tiles. One Parquet file holds all; wha
 stand in the file's metadata, so that labelling can refuse an index that does not fit.
 """
 
-import gzip
 import json
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,7 +20,7 @@ from Bio.SeqIO.FastaIO import SimpleFastaParser
 
 from readclade.embedders import Embedder, get_embedder
 from readclade.errors import InputError
-from readclade.files import hash_file, replace_when_done
+from readclade.files import hash_file, open_text, replace_when_done
 from readclade.tables import Reference, read_references
 
 TILE_BP = 1000
@@ -89,9 +87,7 @@ def read_records(path: str) -> Iterator[tuple[str, bytes]]:
     """
     line = "give the genome as FASTA of nucleotides, plain or gzip"
     try:
-        with open(path, "rb") as file:
-            is_gzip = file.read(2) == b"\x1f\x8b"
-        with gzip.open(path, "rt", encoding="ascii") if is_gzip else open(path, encoding="ascii") as file:
+        with open_text(path, "ascii") as file:
             first = file.read(1)
             if first and first != ">":
                 raise InputError(f"is not FASTA: it begins with {first!r} instead of '>'", path=path, remedy=line)
@@ -107,12 +103,6 @@ def read_records(path: str) -> Iterator[tuple[str, bytes]]:
                 found += bool(letters)
                 if letters:
                     yield name, letters
-    except OSError as error:  # gzip.BadGzipFile is one of them
-        raise InputError(f"cannot be read: {error.strerror or error}", path=path, remedy="check the file") from None
-    except (EOFError, zlib.error) as error:
-        raise InputError(
-            f"the gzip data are truncated or damaged ({error})", path=path, remedy="download or copy the file again"
-        ) from None
     except UnicodeDecodeError:
         raise InputError("is not FASTA: it holds bytes that are no ASCII text", path=path, remedy=line) from None
     if not found:

@@ -14,7 +14,7 @@ from readclade.formats import format_bases, format_duration, format_lineage, for
 from readclade.lineage import UNCLASSIFIED
 from readclade.provenance import InputFile
 from readclade.summaries import UNASSIGNED, Folders, SampleReport, gather_sample
-from readclade.tables import check_config, read_references, read_samples
+from readclade.tables import Lane, check_config, read_references, read_samples
 
 # Rows of a table in the report: enough for a reader, and the file stays small. The TSV files hold all.
 MOST_ROWS = 60
@@ -151,7 +151,7 @@ def _list_inputs(table: Path, reports: list[SampleReport], config: dict) -> list
         provenance.describe_input(f"reads of sample {report.name}", path, checksum)
         for report in reports
         for lane in report.reads["lanes"]
-        for path, checksum in zip(_get_paths(lane), lane["sha256"], strict=True)
+        for path, checksum in zip(Lane(lane["fq1"], lane["fq2"]).paths, lane["sha256"], strict=True)
     ]
     inputs += [
         provenance.describe_input(f"truth of sample {sample.name}", sample.truth)
@@ -161,7 +161,3 @@ def _list_inputs(table: Path, reports: list[SampleReport], config: dict) -> list
     inputs.append(provenance.describe_input("table of references", config["references"]))
     references = read_references(config["references"])
     return inputs + [provenance.describe_input(f"reference {entry.accession}", entry.fasta) for entry in references]
-
-
-def _get_paths(lane: dict) -> list[str]:
-    return [path for path in (lane["fq1"], lane["fq2"]) if path not in (None, "interleaved")]

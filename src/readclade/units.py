@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from readclade.errors import InputError
+from readclade.hashing import scramble
 from readclade.manifest import Manifest
 from readclade.shards import get_embeddings, read_shard
 
@@ -36,15 +37,6 @@ class Units:
     clusters: np.ndarray
     vectors: np.ndarray
     bases: np.ndarray
-
-
-def _hash(values: np.ndarray) -> np.ndarray:
-    """Return a fixed scrambling of int64 values as uint64 (Steele et al. 2014, splitmix64): a draw without a seed."""
-    with np.errstate(over="ignore"):
-        x = values.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return x ^ (x >> np.uint64(31))
 
 
 def count_fragments(assignments: Path) -> np.ndarray:
@@ -71,7 +63,7 @@ def choose_units(assignments: Path, most: int = MOST_UNITS) -> np.ndarray:
     for clusters, groups in _iterate_assignments(assignments):
         known = clusters >= 0
         pairs = np.unique(np.concatenate([chosen, np.stack([clusters[known], groups[known]], axis=1)]), axis=0)
-        order = np.lexsort((_hash(pairs[:, 1]), pairs[:, 0]))
+        order = np.lexsort((scramble(pairs[:, 1]), pairs[:, 0]))
         first = np.searchsorted(pairs[:, 0], pairs[:, 0])  # where the pair's cluster begins
         chosen = pairs[np.sort(order[np.arange(len(pairs)) - first < most])]
     return chosen

@@ -18,6 +18,7 @@ from mpi4py import MPI
 
 from readclade.clustering.communicator import gather_rows, sum_integers
 from readclade.errors import ConfigError
+from readclade.hashing import scramble
 
 _BLOCK_ROWS = 1024
 _ROUNDS = 5
@@ -41,17 +42,9 @@ def _add_up(points, weights, labels, distances, sums, totals, objective):
             objective[part] += weight * ((distances[i] >> (part * _OBJECTIVE_BITS)) & ((1 << _OBJECTIVE_BITS) - 1))
 
 
-@numba.njit(cache=True)
-def _hash_uniform(seed, identifiers):
-    """Return a uniform number in (0, 1) for each identifier (splitmix64), the same on every rank."""
-    result = np.empty(len(identifiers))
-    for i in range(len(identifiers)):
-        x = np.uint64(identifiers[i]) + np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15)
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        x = x ^ (x >> np.uint64(31))
-        result[i] = (np.float64(x >> np.uint64(11)) + 0.5) / 9007199254740992.0
-    return result
+def _hash_uniform(seed: int, identifiers: np.ndarray) -> np.ndarray:
+    """Return a uniform number in (0, 1) for each identifier, the same on every rank."""
+    return ((scramble(identifiers, seed) >> np.uint64(11)).astype(np.float64) + 0.5) / 2**53
 
 
 @dataclass(frozen=True)
@@ -232,7 +225,7 @@ def seed_centroids(points: Points, k: int, seed: int) -> np.ndarray:
     """
 
     def draw(number: int) -> np.ndarray:
-        return _hash_uniform(np.uint64((seed * 64 + number) % 2**64), points.identifiers)
+        return _hash_uniform(seed * 64 + number, points.identifiers)
 
     # The smallest of -log(u)/w is one weighted draw (Efraimidis and Spirakis 2006).
     with np.errstate(divide="ignore"):
