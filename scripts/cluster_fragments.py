@@ -2,7 +2,7 @@
 
 Example, from the repository root, after embed_fragments.py:
     PYTHONPATH=src .venv/bin/mpiexec -n 2 .venv/bin/python -m mpi4py scripts/cluster_fragments.py \\
-        --manifest shards/pairs/manifest.json --out results/pairs/cluster --k 12 --ranks 2
+        --manifest shards/pairs/manifest.json --out results/pairs/cluster --ranks 2
 
 Writes clusters.h5, assignments.parquet and binning.tsv. Without mpiexec it runs as one rank. The result is the same,
 bit for bit, on any number of ranks. Several manifests are clustered together if they share one projection.
@@ -15,7 +15,7 @@ from pathlib import Path
 from mpi4py import MPI
 
 from readclade.cli import get_exit_code, make_parser, make_reporter
-from readclade.clustering.job import Parameters, cluster_fragments
+from readclade.clustering.job import ALGORITHMS, Parameters, cluster_fragments
 from readclade.errors import ConfigError, ReadcladeError
 
 
@@ -24,23 +24,22 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--manifest", required=True, nargs="+", type=Path, help="manifest.json of the shards")
     parser.add_argument("--out", required=True, type=Path, help="folder of the results")
-    parser.add_argument("--k", default="auto", help="number of clusters, or auto (default)")
+    parser.add_argument("--algorithm", choices=ALGORITHMS, default="kmeans", help="default: %(default)s")
+    parser.add_argument("--k", default="auto", help="number of clusters, or auto: it is found (default)")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument("--ranks", type=int, help="the number of MPI ranks that must be there")
-    parser.add_argument("--directions", type=int, default=16, help="whitened directions (default: %(default)s)")
+    parser.add_argument("--directions", type=int, default=16, help="calibrated directions (default: %(default)s)")
     parser.add_argument("--seedings", type=int, default=8, help="starts of k-means (default: %(default)s)")
     arguments = parser.parse_args()
-    if arguments.k == "auto":
-        raise ConfigError(
-            "the number of clusters cannot be found automatically yet",
-            remedy="set clustering: k in the configuration, or give --k, the number of species that you expect",
-        )
-    if not arguments.k.isdecimal() or int(arguments.k) < 1:
-        raise ConfigError(f"k = {arguments.k} is no number of clusters", remedy="give a whole number of at least 1")
+    if arguments.k != "auto" and (not arguments.k.isdecimal() or int(arguments.k) < 1):
+        raise ConfigError(f"k = {arguments.k} is no number of clusters", remedy="give auto, or a number from 1 on")
+    if arguments.k != "auto" and arguments.algorithm == "lsh":
+        raise ConfigError("lsh makes as many clusters as there are groups", remedy="leave k at auto")
     if min(arguments.directions, arguments.seedings) < 1 or arguments.seed < 0:
         raise ConfigError("--directions and --seedings must be at least 1, --seed at least 0", remedy="correct them")
     report = make_reporter("cluster") if MPI.COMM_WORLD.rank == 0 else lambda line: None
-    parameters = Parameters(int(arguments.k), arguments.seed, arguments.directions, arguments.seedings)
+    k = None if arguments.k == "auto" else int(arguments.k)
+    parameters = Parameters(arguments.algorithm, k, arguments.seed, arguments.directions, arguments.seedings)
     cluster_fragments(MPI.COMM_WORLD, arguments.manifest, arguments.out, parameters, arguments.ranks, report)
 
 

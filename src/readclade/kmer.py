@@ -9,10 +9,10 @@ import numba
 import numpy as np
 import pyarrow as pa
 
-_CODES = np.full(256, 4, np.uint8)
+CODES = np.full(256, 4, np.uint8)
 for _code, _letters in enumerate(("Aa", "Cc", "Gg", "Tt")):
     for _letter in _letters:
-        _CODES[ord(_letter)] = _code
+        CODES[ord(_letter)] = _code
 
 
 def get_canonical_index(k: int) -> np.ndarray:
@@ -88,5 +88,5 @@ class KmerEmbedder:
         frequencies = np.empty((len(sequences), self.dim), np.float32)
         letters, offsets = get_letters(sequences)
         mate_letters, mate_offsets = (letters[:0], offsets[:0]) if mates is None else get_letters(mates)
-        _fill_frequencies(letters, offsets, mate_letters, mate_offsets, _CODES, self._columns, self._k, frequencies)
+        _fill_frequencies(letters, offsets, mate_letters, mate_offsets, CODES, self._columns, self._k, frequencies)
         return frequencies

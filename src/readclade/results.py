@@ -51,13 +51,13 @@ class Cluster:
 
 @dataclass(frozen=True)
 class ClusterModel:
-    """What clusters.h5 holds: sizes and bases (k,), objective (iterations,), mean (d,), whitening (d, r)."""
+    """What clusters.h5 holds: sizes and bases (k,), objective (iterations,), mean (d,), calibration (d, r)."""
 
     sizes: np.ndarray
     bases: np.ndarray
     objective: np.ndarray
     mean: np.ndarray
-    whitening: np.ndarray
+    calibration: np.ndarray
     parameters: dict[str, str]
 
 
@@ -152,20 +152,20 @@ def read_clusters(path: Path, model: ClusterModel) -> list[Cluster]:
 
 
 def read_model(path: Path, d: int) -> ClusterModel:
-    """Read clusters.h5, whose whitening takes vectors of d values.
+    """Read clusters.h5, whose calibration takes vectors of d values.
 
     Raises:
         InputError: it is missing, malformed, or of another d.
     """
     try:
         with h5py.File(path) as file:
-            arrays = {name: np.asarray(file[name]) for name in ("sizes", "bases", "objective", "mean", "whitening")}
+            arrays = {name: np.asarray(file[name]) for name in ("sizes", "bases", "objective", "mean", "calibration")}
             parameters = {name: _format_attribute(value) for name, value in sorted(file.attrs.items())}
     except KeyError as error:
         raise fail(f"lacks a data set: {error.args[0]}", path, "cluster") from None
     except OSError as error:
         raise fail(f"cannot be read as HDF5: {error}", path, "cluster") from None
-    if arrays["mean"].shape != (d,) or arrays["whitening"].shape[:1] != (d,) or arrays["whitening"].ndim != 2:
+    if arrays["mean"].shape != (d,) or arrays["calibration"].shape[:1] != (d,) or arrays["calibration"].ndim != 2:
         raise fail(f"does not fit embeddings of {d} values", path, "cluster")
     if arrays["sizes"].shape != arrays["bases"].shape or arrays["sizes"].ndim != 1:
         raise fail("has sizes and bases that do not fit each other", path, "cluster")

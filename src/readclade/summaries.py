@@ -134,7 +134,7 @@ def gather_sample(sample: Sample, folders: Folders, most_on_map: int) -> SampleR
         taxa=_sum_taxa(clusters, reads["bases"]),
         assignments=results.read_assignments(path, manifest.fragments, len(model.sizes), ids, truth),
         map_ids=ids,
-        places=figures.lay_out((vectors - model.mean) @ model.whitening),
+        places=figures.lay_out((vectors - model.mean) @ model.calibration),
         evaluation={row["metric"]: row["value"] for row in metrics},
         genomes=results.read_rows(genomes, ("genome",), "evaluate") if sample.truth and genomes.exists() else [],
         strata=_read_strata(strata) if sample.truth and strata.exists() else [],

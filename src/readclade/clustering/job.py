@@ -1,97 +1,55 @@
 """Phase 2: the MPI job that clusters the fragments of one sample, or of several together.
 
-Shards are dealt out to the ranks; every rank whitens and assigns its own fragments; rank 0 writes, shard by shard.
+Shards are dealt out to the ranks. Their fragments are linked into groups (`linking`), groups are pooled (`pooling`) and
+calibrated (`calibration`), and clustered: into a number of clusters that is found or given (`finding`, `kmeans`), or
+each group is a cluster (`lsh`). Rank 0 writes, shard by shard.
 """
 
+import hashlib
 import json
+import resource
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from mpi4py import MPI
 from threadpoolctl import threadpool_limits
 
-from readclade.clustering.communicator import check_size, run_on_each, sum_integers
-from readclade.clustering.kmeans import Clustering, Points, run_kmeans
-from readclade.clustering.outputs import ResultWriter, write_clusters
-from readclade.clustering.whitening import LATTICE_STEPS, Whitening, fit_whitening
+from readclade.clustering.finding import discover, find_places, place_fragments
+from readclade.clustering.calibration import Calibration, fit_calibration
+from readclade.clustering.checkpoints import Checkpoints
+from readclade.clustering.communicator import check_size, gather_rows, run_on_each, sum_integers
+from readclade.clustering.exchange import Layout, look_up
+from readclade.clustering.kmeans import Points, run_kmeans
+from readclade.clustering.linking import LinkedFragments, Links, link_fragments
+from readclade.clustering.outputs import Outcome, write_outcome
+from readclade.clustering.pooling import Groups, gather_sample, measure_deviations, pool_groups
+from readclade.clustering.sample import Entry, Part, list_entries, load_part
+from readclade.clustering.sketches import choose_sketch
 from readclade.errors import ConfigError, InputError
-from readclade.files import remove_leftovers
-from readclade.manifest import Manifest, Shard, read_manifest
-from readclade.shards import get_embeddings, read_shard
+from readclade.sources import find_sources
+
+ALGORITHMS = ("kmeans", "lsh")
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """What decides the clusters: k clusters, `directions` whitened directions, `seedings` starts from `seed`."""
+    """What decides the clusters.
 
-    k: int
+    Attributes:
+        algorithm: kmeans, or lsh: every group of linked fragments is a cluster.
+        k: number of clusters, or None: it is found.
+        seed: of k-means.
+        directions: calibrated directions that k-means works in.
+        seedings: starts of k-means, the best of which is taken.
+    """
+
+    algorithm: str
+    k: int | None
     seed: int
     directions: int
     seedings: int
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One shard of the job.
-
-    Attributes:
-        offset: what is added to a fragment's id in its sample, so that ids differ over all samples of the job.
-    """
-
-    manifest: Manifest
-    folder: Path
-    shard: Shard
-    offset: int
-
-
-@dataclass
-class Part:
-    """This rank's share of one shard: known (n,) bool marks the fragments whose embedding says something."""
-
-    embeddings: np.ndarray
-    weights: np.ndarray
-    known: np.ndarray
-
-
-def list_entries(manifests: list[Path]) -> list[Entry]:
-    """Return the shards of all manifests in order.
-
-    Raises:
-        InputError: a manifest cannot be used, or was embedded otherwise than the first.
-    """
-    entries: list[Entry] = []
-    offset = 0
-    first = None
-    for path in manifests:
-        manifest = read_manifest(path)
-        first = first or manifest
-        if manifest.embedder != first.embedder:
-            raise InputError(
-                f"was embedded otherwise than {manifests[0]}, so that the vectors cannot be compared",
-                path=path,
-                remedy="cluster the samples one by one, or embed them with one projection",
-            )
-        entries += [Entry(manifest, Path(path).parent, shard, offset) for shard in manifest.shards]
-        offset += manifest.fragments
-    if not entries:
-        raise InputError("holds no shards", path=manifests[0], remedy="run `embed` again")
-    return entries
-
-
-def _load_part(entry: Entry) -> Part:
-    table = read_shard(entry.manifest, entry.shard, entry.folder, ["sequence", "mate", "embedding"])
-    embeddings = get_embeddings(table, entry.manifest.d)
-    if not np.isfinite(embeddings).all():
-        raise InputError(
-            "holds embeddings that are no numbers", path=entry.folder / entry.shard.file, remedy="run `embed` again"
-        )
-    lengths = [pc.binary_length(table.column(name)).to_numpy().astype(np.int64) for name in ("sequence", "mate")]
-    return Part(embeddings, lengths[0] + lengths[1], embeddings.any(axis=1))
 
 
 def cluster_fragments(
@@ -112,135 +70,154 @@ def cluster_fragments(
     """
     run_on_each(comm, lambda: check_size(comm, ranks))
     entries = run_on_each(comm, lambda: list_entries(manifests))
+    layout = Layout(comm, np.cumsum([0, *(entry.shard.rows for entry in entries)]))
+    if parameters.k is not None and parameters.k > layout.count:
+        raise ConfigError(
+            f"k = {parameters.k} is larger than the number of fragments, {layout.count}",
+            remedy="set clustering: k to a smaller number",
+        )
+
+    def note(line: str) -> None:
+        # Linux counts in kilobytes.
+        report(f"{line}; {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GB on rank 0")
+
     mine = range(comm.rank, len(entries), comm.size)
+    part = run_on_each(comm, lambda: load_part([entries[number] for number in mine], entries[0].manifest.d))
+    known = sum_integers(comm, np.array([part.known.sum()], np.int64))[0]
+    note(f"{len(entries)} shards on {comm.size} ranks; {known:,} of {layout.count:,} fragments have an embedding")
+    if not known:
+        raise InputError(
+            f"none of the {layout.count:,} fragments holds anything that could be embedded",
+            path=manifests[0],
+            remedy="give reads of known bases (A, C, G, T) that are longer than the embedder's k-mers",
+        )
     # One thread for matrix products: the ranks already use all cores, and block sums keep their order.
     with threadpool_limits(1):
-        parts = run_on_each(comm, lambda: {number: _load_part(entries[number]) for number in mine})
-        report(f"{len(entries)} shards on {comm.size} ranks")
-        whitening = fit_whitening(
-            comm,
-            {number: (part.embeddings[part.known], part.weights[part.known]) for number, part in parts.items()},
-            entries[0].manifest.d,
-            parameters.directions,
-        )
-        points = _make_points(comm, entries, parts, whitening)
-        fragments = sum(entry.shard.rows for entry in entries)
-        report(f"{points.count:,} of {fragments:,} fragments have an embedding; {points.dim} directions")
-        if not points.count:
-            raise InputError(
-                f"none of the {fragments:,} fragments holds anything that could be embedded",
-                path=manifests[0],
-                remedy="give reads of known bases (A, C, G, T) that are longer than the embedder's k-mers",
-            )
-        if parameters.k > fragments:
-            raise ConfigError(
-                f"k = {parameters.k} is larger than the number of fragments, {fragments}",
-                remedy="set clustering: k to a smaller number",
-            )
-        clustering = run_kmeans(points, parameters.k, parameters.seed, parameters.seedings, report)
-        _write(comm, entries, parts, points, whitening, clustering, parameters, out)
-    report(f"wrote {out}")
-
-
-def _make_points(comm: MPI.Comm, entries: list[Entry], parts: dict[int, Part], whitening: Whitening) -> Points:
-    coordinates = [np.zeros((0, whitening.directions.shape[1]), np.int32)]
-    weights, identifiers = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for number, part in parts.items():
-        first = entries[number].offset + entries[number].shard.first_fragment
-        coordinates.append(whitening.to_lattice(part.embeddings)[part.known])
-        weights.append(part.weights[part.known])
-        identifiers.append(first + np.flatnonzero(part.known))
-    return Points(comm, np.concatenate(coordinates), np.concatenate(weights), np.concatenate(identifiers))
-
-
-def _write(comm, entries, parts, points, whitening, clustering: Clustering, parameters, out: Path) -> None:
-    """Number the clusters by falling bases and write all results. Collective."""
-    k = len(clustering.centroids)
-    labels, nearest, second = points.get_distances(clustering.centroids, with_second=True)
-    counts = np.stack([np.bincount(labels, minlength=k), np.zeros(k, np.int64)])
-    np.add.at(counts[1], labels, points.weights)
-    sizes, bases = sum_integers(comm, np.ascontiguousarray(counts, np.int64))
-    order = np.lexsort([np.arange(k), -bases])
-    rank_of = np.empty(k, np.int32)
-    rank_of[order] = np.arange(k)
-    with np.errstate(invalid="ignore"):
-        distance = np.sqrt(nearest) / LATTICE_STEPS
-        margin = np.where(second >= 0, np.sqrt(second) / LATTICE_STEPS - distance, np.nan)
-
-    if comm.rank == 0:
-        out.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(out)
-    writer = ResultWriter(out, entries[0].manifest.sample) if comm.rank == 0 else None
-    begin = 0
-    try:
-        for number, entry in enumerate(entries):
-            table = None
-            if number in parts:
-                part = parts[number]
-                rows = slice(begin, begin + int(part.known.sum()))
-                begin = rows.stop
-                table = _make_table(entry, part, rank_of[labels[rows]], distance[rows], margin[rows])
-            table = _send_to_root(comm, table, number % comm.size)
-            if writer is not None:
-                writer.add(table)
-        if writer is not None:
-            write_clusters(
-                out,
-                {
-                    "centroids": clustering.centroids[order] / LATTICE_STEPS,
-                    "sizes": sizes[order],
-                    "bases": bases[order],
-                    "objective": np.array([value / LATTICE_STEPS**2 for value in clustering.objectives]),
-                },
-                whitening,
-                {
-                    **vars(parameters),
-                    "algorithm": "kmeans",
-                    "seeding": clustering.seeding,
-                    "manifests": json.dumps(sorted({entry.manifest.fingerprint for entry in entries})),
-                },
-            )
-            writer.finish()
-    finally:
-        if writer is not None:
-            writer.close()
-    comm.Barrier()
-
-
-def _make_table(entry: Entry, part: Part, labels, distance, margin) -> pa.Table:
-    names = pq.read_table(entry.folder / entry.shard.file, columns=["fragment", "name"])
-    fragments = names.column("fragment").to_numpy() + entry.offset
-    clusters = np.full(len(fragments), -1, np.int32)
-    clusters[part.known] = labels
-    distances, margins = np.full((2, len(fragments)), np.nan, np.float32)
-    distances[part.known], margins[part.known] = distance, margin
-    return pa.table(
-        {
-            "fragment": fragments,
-            "name": names.column("name"),
-            "group": fragments,
-            "cluster": clusters,
-            "distance": distances,
-            "margin": margins,
+        checkpoints = Checkpoints(comm, Path(out), _get_fingerprint(entries, parameters), report)
+        linked = _link(layout, entries, part, checkpoints, note)
+        outcome = _cluster(layout, linked, part, parameters, checkpoints, note)
+        description = {
+            **{name: value for name, value in asdict(parameters).items() if name != "k"},
+            "k": "auto" if parameters.k is None else parameters.k,
+            "seeding": outcome.seeding,
+            "manifests": json.dumps(sorted({entry.manifest.fingerprint for entry in entries})),
         }
+        write_outcome(layout, entries, part, linked.levels[-1], outcome, description, Path(out))
+    checkpoints.remove()
+    note(f"wrote {out}")
+
+
+def _get_fingerprint(entries: list[Entry], parameters: Parameters) -> str:
+    code = [path.read_text(encoding="utf-8") for path in find_sources(Path(__file__))]
+    shards = [entry.shard.sha256 for entry in entries]
+    return hashlib.sha256(json.dumps([shards, asdict(parameters), code]).encode()).hexdigest()
+
+
+def _link(layout: Layout, entries, part: Part, checkpoints: Checkpoints, note) -> LinkedFragments:
+    """Link the fragments, or take what an earlier run linked; keep of the links those between groups. Collective."""
+    platform = entries[0].manifest.platform
+    names = {number: f"links-{number:05d}" for number in range(layout.comm.rank, len(entries), layout.comm.size)}
+    if checkpoints.have_all(list(names.values())):
+        note("links taken from the checkpoint of an earlier run")
+        saved = [checkpoints.load(name) for name in names.values()]
+
+        def join(key: str, like: np.ndarray) -> np.ndarray:
+            return np.concatenate([like, *(one[key] for one in saved)])
+
+        links = Links(*(join(field, np.zeros(0, dtype)) for field, dtype in _LINK_FIELDS))
+        return LinkedFragments(
+            [join(f"level{level}", np.zeros(0, np.int64)) for level in range(3)],
+            links,
+            join("repelled", np.zeros((0, 2), np.int64)),
+            join("representatives", np.zeros(0, np.int64)),
+            join("multiplicities", np.zeros(0, np.float32)),
+            choose_sketch(platform, 0.0),
+        )
+    linked = link_fragments(layout, part.sequences, platform, part.error_rates, note)
+    crossing = linked.levels[-1][layout.local(linked.links.first)] != look_up(
+        layout, linked.links.second, linked.levels[-1]
     )
+    links = Links(*(getattr(linked.links, field)[crossing] for field, _ in _LINK_FIELDS))
+    linked = LinkedFragments(
+        linked.levels, links, linked.repelled, linked.representatives, linked.multiplicities, linked.rule
+    )
+    for number, name in names.items():
+        begin, end = layout.firsts[number : number + 2]
+        rows = slice(*np.searchsorted(layout.ids, [begin, end]))
+        inside = slice(*np.searchsorted(links.first, [begin, end]))
+        arrays = {field: getattr(links, field)[inside] for field, _ in _LINK_FIELDS}
+        arrays |= {f"level{level}": roots[rows] for level, roots in enumerate(linked.levels)}
+        pairs = slice(*np.searchsorted(linked.repelled[:, 0], [begin, end]))
+        arrays |= {"repelled": linked.repelled[pairs], "representatives": linked.representatives[rows]}
+        checkpoints.save(name, **arrays, multiplicities=linked.multiplicities[rows])
+    return linked
 
 
-def _send_to_root(comm: MPI.Comm, table: pa.Table | None, owner: int) -> pa.Table | None:
-    """Return on rank 0 the table that `owner` holds."""
-    if owner == 0:
-        return table if comm.rank == 0 else None
-    if comm.rank == owner:
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, table.schema) as stream:
-            stream.write_table(table)
-        data = np.frombuffer(sink.getvalue(), np.uint8)
-        comm.Send(np.array([len(data)], np.int64), 0, tag=1)
-        comm.Send(data, 0, tag=2)
-    elif comm.rank == 0:
-        size = np.empty(1, np.int64)
-        comm.Recv(size, owner, tag=1)
-        data = np.empty(int(size[0]), np.uint8)
-        comm.Recv(data, owner, tag=2)
-        return pa.ipc.open_stream(pa.py_buffer(data)).read_all()
-    return None
+_LINK_FIELDS = (
+    ("first", np.int64),
+    ("second", np.int64),
+    ("strength", np.int64),
+    ("overlap", np.int64),
+    ("consistency", np.float32),
+)
+
+
+def _cluster(layout: Layout, linked, part: Part, parameters: Parameters, checkpoints, note) -> Outcome:
+    """Return the clusters of this rank's fragments. Collective."""
+    comm, roots = layout.comm, linked.levels[-1]
+    data = (part.embeddings, part.bases, part.known, linked.multiplicities)
+    groups = pool_groups(layout, roots, *data)
+    deviations = _sample_deviations(layout, linked, groups, data)
+    useful = groups.fragments > 0
+    rows = np.column_stack([groups.bases[useful], groups.vectors[useful]]).astype(np.float64)
+    sample = gather_sample(comm, groups.ids[useful], rows)
+    calibration = None
+    if comm.rank == 0:
+        calibration = fit_calibration(
+            sample[:, 1:], np.maximum(sample[:, 0], 1), deviations[:, 1:], deviations[:, 0], parameters.directions
+        )
+    calibration = comm.bcast(calibration)
+    kind = "whitened: too little is linked to measure noise" if calibration.is_whitening else "calibrated"
+    total = comm.allreduce(int(useful.sum()))
+    note(f"{total:,} groups, {calibration.directions.shape[1]} directions, {kind}")
+    points = Points(
+        comm, calibration.to_lattice(groups.vectors[useful]), groups.bases[useful], groups.ids[useful]
+    )
+    seeding, objectives = -1, []
+    if parameters.algorithm == "lsh":
+        labels = _number_groups(layout, groups, roots, part.known)
+        return Outcome(labels, points, calibration, objectives, seeding)
+    is_short = linked.rule.is_short
+    options = (is_short, parameters.k, parameters.seed, parameters.seedings, note)
+    found = discover(layout, linked, groups, calibration, part.sequences, *options)
+    if found is None:
+        note("too few groups are large enough for composition models: k-means alone decides")
+        clustering = run_kmeans(points, parameters.k, parameters.seed, parameters.seedings, note)
+        seeding, objectives = clustering.seeding, clustering.objectives
+        held = np.full(len(layout.ids), -1, np.int64)
+        held[layout.local(points.identifiers)] = points.get_distances(clustering.centroids)[0]
+        labels = np.where(part.known, look_up(layout, roots, held), -1)
+    else:
+        labels = place_fragments(layout, roots, part.sequences, part.known, found)
+        note(f"{len(found.models)} clusters; {comm.allreduce(int((labels >= 0).sum())):,} fragments placed")
+    return Outcome(labels, points, calibration, objectives, seeding)
+
+
+def _sample_deviations(layout: Layout, linked: LinkedFragments, groups: Groups, data) -> np.ndarray:
+    """Return on every rank (m, 1 + d) a sample of the parts of groups: bases, and deviation from the group's mean.
+
+    The parts are the innermost groups for short reads, and the reads themselves for long ones. Collective.
+    """
+    inner = linked.levels[0] if linked.rule.is_short else layout.ids
+    parts = pool_groups(layout, inner, *data)
+    deviations = measure_deviations(layout, parts, groups, linked.levels[-1])
+    useful = (parts.fragments > 0) & ~np.isnan(deviations[:, 0])
+    rows = np.column_stack([parts.bases[useful], deviations[useful]]).astype(np.float64)
+    return gather_sample(layout.comm, parts.ids[useful], rows)
+
+
+def _number_groups(layout: Layout, groups: Groups, roots: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Return the number of each fragment's group among those of at least two fragments; -1 for the others."""
+    ids = groups.ids[groups.fragments >= 2]
+    ids = np.sort(gather_rows(layout.comm, ids.reshape(-1, 1))[:, 0])
+    return np.where(known, find_places(ids, roots), -1)

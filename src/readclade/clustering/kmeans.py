@@ -1,10 +1,10 @@
 """k-means in whole numbers: the same clusters, bit for bit, on any number of ranks.
 
-Points and centroids lie on an integer lattice (`whitening.LATTICE_STEPS`). With coordinates below 2^18 and at most
+Points and centroids lie on an integer lattice (`calibration.LATTICE_STEPS`). With coordinates below 2^18 and at most
 2^10 directions every product, squared distance and weighted sum is a whole number below 2^53 (distances, in float64
 matrix products) or 2^63 (sums, in int64; those of weighted squared distances in three parts). Whole numbers add up to
 the same in any order, so neither the distribution over ranks nor the matrix library can change what becomes of the
-same lattice points. (The lattice points of two kinds of processor may differ: whitening is floating point.) Ties go to
+same lattice points. (The lattice points of two kinds of processor may differ: calibration is floating point.) Ties go to
 the lowest number.
 
 Seeding is k-means|| (Bahmani et al. 2012, "Scalable k-means++"); iterations are Lloyd's, weighted by bases.
@@ -23,6 +23,7 @@ from readclade.hashing import scramble
 _BLOCK_ROWS = 1024
 _ROUNDS = 5
 _MAX_ITERATIONS = 300
+_MOST_MARGINS = 1024
 _TOLERANCE = 1_000_000  # stop when an iteration gains less than this part of the objective
 # Weighted squared distances are summed in parts of 18 bits, lowest first: with weights below 2^45 none overflows.
 _OBJECTIVE_BITS = 18
@@ -120,6 +121,32 @@ class Points:
                 second[rows] = distances.min(axis=1) + squares
         return labels, nearest, second
 
+    def get_margins(self, centroids: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Return (n, 2) float64: the distance to the own centroid, and by how much the nearest other one is farther.
+
+        Args:
+            centroids: (k, r) int64.
+            labels: (n,) the own cluster of each of this rank's points; -1 for none, which gives NaN. With k = 1 the
+                second value is NaN too, and with more than 1024 clusters, where it would cost too much.
+        """
+        if len(centroids) > _MOST_MARGINS:
+            offsets = (self.points - centroids[labels]).astype(np.float64)
+            own = np.where(labels >= 0, np.sqrt((offsets * offsets).sum(axis=1)), np.nan)
+            return np.column_stack([own, np.full(len(own), np.nan)])
+        margins = np.full((len(self.points), 2), np.nan)
+        columns, norms = -2 * centroids.T.astype(np.float64), (centroids.astype(np.float64) ** 2).sum(axis=1)
+        for begin in range(0, len(self.points), _BLOCK_ROWS):
+            rows = begin + np.flatnonzero(labels[begin : begin + _BLOCK_ROWS] >= 0)
+            block = self.points[rows].astype(np.float64)
+            distances = np.sqrt(block @ columns + norms + (block * block).sum(axis=1)[:, None])
+            numbers = np.arange(len(rows))
+            own = distances[numbers, labels[rows]]
+            margins[rows, 0] = own
+            if len(centroids) > 1:
+                distances[numbers, labels[rows]] = np.inf
+                margins[rows, 1] = distances.min(axis=1) - own
+        return margins
+
     def assign(self, centroids: np.ndarray) -> Assignment:
         """Assign every point to its nearest centroid and add up. Collective."""
         labels, distances, _ = self.get_distances(centroids)
@@ -180,7 +207,7 @@ def run_kmeans(points: Points, k: int, seed: int = 0, seedings: int = 4, report=
     """
     if k > points.count:
         raise ConfigError(
-            f"k = {k} is larger than the number of fragments that can be clustered, {points.count}",
+            f"k = {k} is larger than the number of groups that can be clustered, {points.count}",
             remedy="set clustering: k to a smaller number",
         )
     best = None

@@ -1,0 +1,60 @@
+"""Checkpoints: what a stage made, kept beside the results until these are whole, so that a killed run goes on.
+
+Links are kept shard by shard, so that a run with another number of ranks can use them. A checkpoint that was made from
+other data, by other parameters or by other code is refused: it is deleted, and the run begins anew.
+"""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from mpi4py import MPI
+
+from readclade.clustering.communicator import run_on_each
+from readclade.files import replace_when_done, write_atomically
+
+FOLDER = "checkpoint"
+_FINGERPRINT = "fingerprint"
+
+
+class Checkpoints:
+    """The checkpoints of one job, in the folder of its results."""
+
+    def __init__(self, comm: MPI.Comm, out: Path, fingerprint: str, report: Callable[[str], None]):
+        """Take what an earlier run of the same fingerprint left, or begin anew. Collective."""
+        self._comm, self._folder = comm, out / FOLDER
+        run_on_each(comm, lambda: self._prepare(fingerprint, report) if comm.rank == 0 else None)
+
+    def _prepare(self, fingerprint: str, report: Callable[[str], None]) -> None:
+        path = self._folder / _FINGERPRINT
+        if self._folder.exists():
+            if path.is_file() and path.read_text(encoding="ascii") == fingerprint:
+                return
+            report(f"{self._folder} is of other data, parameters or code: deleted, starting anew")
+            shutil.rmtree(self._folder)
+        self._folder.mkdir(parents=True)
+        write_atomically(path, fingerprint)
+
+    def load(self, name: str) -> dict[str, np.ndarray] | None:
+        """Return what was saved under a name, or None. Not collective."""
+        path = self._folder / f"{name}.npz"
+        if not path.exists():
+            return None
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+
+    def save(self, name: str, **arrays: np.ndarray) -> None:
+        """Save arrays under a name; the file appears when it is whole. Not collective."""
+        with replace_when_done(self._folder / f"{name}.npz") as temporary, open(temporary, "wb") as file:
+            np.savez(file, **arrays)
+
+    def have_all(self, names: list[str]) -> bool:
+        """Return whether every name of all ranks was saved. Collective."""
+        return bool(self._comm.allreduce(all((self._folder / f"{name}.npz").exists() for name in names), op=MPI.LAND))
+
+    def remove(self) -> None:
+        """Delete all: the results are whole. Collective."""
+        self._comm.Barrier()
+        if self._comm.rank == 0:
+            shutil.rmtree(self._folder)

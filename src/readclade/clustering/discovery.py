@@ -1,0 +1,268 @@
+"""How many clusters there are, and which groups belong to which: without labels, and without being told a number.
+
+Too many clusters of pooled vectors are made first (`kmeans`). Composition models then take over (`composition`): each
+group moves to the cluster that explains it best, its own cluster judged without it, so that a cluster which is no
+genome of its own loses its groups to those that are. What is left is cleaned in three ways:
+
+- a cluster is dissolved when its groups prefer it no more clearly than the halves of one genome would;
+- two clusters are one when the groups between them do not part into two heaps. Halves of one normally distributed heap
+  lie 2.65 standard deviations apart; links between the two raise the distance that is asked for;
+- last, labels spread along the links between groups, which corrects stretches of foreign composition.
+
+One process does this on a bounded number of groups; the thresholds and their evidence stand in docs/clustering.md.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from mpi4py import MPI
+from scipy import sparse
+
+from readclade.clustering.calibration import Calibration
+from readclade.clustering.composition import score_groups
+from readclade.clustering.kmeans import Points, run_kmeans
+
+_MOST_STARTS = 256  # clusters to begin with
+_GROUPS_PER_START = 8
+_LEAST_GROUPS = 4  # of a cluster
+_LEAST_SHARE = 0.004  # of all fragments in a cluster
+_ROUNDS = 8
+_SETTLED = 0.002  # share of groups that may still move
+_LEAST_NEED = 1.3  # 1.33 is what each half of one normally distributed heap shows
+_SHORT_DISTANCE, _LONG_DISTANCE = 4.0, 4.8
+_LEAST_CROSSINGS = 10  # links between two clusters that count as evidence at all
+_LEAST_DEGREE = 1.5  # links of a group, on average, for the same
+_CHANCE = 0.2  # share of the expected crossings that mistaken links can reach
+_LINK_WEIGHT = 2.0
+_LINK_CAP = 5  # links between two groups beyond this add nothing
+_TYPICAL_GAP = 10.0  # nats: what a typical group's preference counts when labels spread
+_SPREAD = 0.5
+_SPREAD_STEPS = 40
+
+
+@dataclass(frozen=True)
+class Cores:
+    """The G groups that clusters are found from, in the order of their ids.
+
+    Attributes:
+        vectors: (G, d) float64, pooled embeddings.
+        weights: (G,) int64, bases divided by multiplicity: the stretch of genome that a group covers.
+        fragments: (G,) int64.
+        words: (G, 4096) float32 counts.
+        links: (G, G) symmetric sparse matrix, links between groups, at most 5 for each pair.
+    """
+
+    vectors: np.ndarray
+    weights: np.ndarray
+    fragments: np.ndarray
+    words: np.ndarray
+    links: sparse.csr_array
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+
+def make_link_matrix(count: int, first: np.ndarray, second: np.ndarray, numbers: np.ndarray) -> sparse.csr_array:
+    """Return the symmetric (count, count) matrix of links between groups, cut off at 5.
+
+    Args:
+        first, second: indices of groups, each pair once.
+        numbers: of links between them.
+    """
+    kept = np.minimum(numbers, _LINK_CAP).astype(np.float64)
+    rows, columns = np.concatenate([first, second]), np.concatenate([second, first])
+    return sparse.csr_array((np.concatenate([kept, kept]), (rows, columns)), shape=(count, count))
+
+
+def find_clusters(
+    cores: Cores,
+    calibration: Calibration,
+    fragments: int,
+    is_short: bool,
+    k: int | None,
+    seed: int,
+    seedings: int,
+    report: Callable[[str], None] = lambda line: None,
+) -> np.ndarray:
+    """Return (G,) int64, the cluster of each group, from 0 on without gaps. Not collective.
+
+    Args:
+        fragments: in the whole job; what is too small for a cluster is measured by it.
+        is_short: whether the groups are of short reads: these lie less far apart, but links join what belongs together.
+        k: number of clusters, at most G, or None: it is found.
+        seed, seedings: of k-means.
+    """
+    start = max(min(_MOST_STARTS, len(cores) // _GROUPS_PER_START), 2 * k if k else 1)
+    points = Points(MPI.COMM_SELF, calibration.to_lattice(cores.vectors), cores.weights, np.arange(len(cores)))
+    # Fewer different points than clusters: k-means would refuse.
+    start = min(start, len(np.unique(points.points, axis=0)))
+    if start < 2:
+        return np.zeros(len(cores), np.int64)
+    fewest = k or 1
+    labels = _refine(cores, _overcluster(points, start, seed, seedings), _ROUNDS)
+    labels = _drop_small(cores, labels, fragments, fewest)
+    report(f"{start} clusters to begin with, {_count(labels)} after each group chose its own")
+    labels = _dissolve(cores, labels, fewest)
+    report(f"{_count(labels)} clusters that their groups need")
+    distance = np.inf if k else _SHORT_DISTANCE if is_short else _LONG_DISTANCE
+    labels = _drop_small(cores, _merge(cores, labels, distance, fewest), fragments, fewest)
+    if _count(labels) < fewest:
+        return _overcluster(points, k, seed, seedings)
+    for _ in range(2):
+        spread = _spread(cores, labels)
+        labels = spread if _count(spread) >= fewest else labels
+    report(f"{_count(labels)} clusters that lie apart")
+    return labels
+
+
+def _overcluster(points: Points, k: int, seed: int, seedings: int) -> np.ndarray:
+    centroids = run_kmeans(points, k, seed, seedings).centroids
+    return _renumber(points.get_distances(centroids)[0].astype(np.int64))
+
+
+def _count(labels: np.ndarray) -> int:
+    return int(labels.max()) + 1
+
+
+def _renumber(labels: np.ndarray) -> np.ndarray:
+    return np.unique(labels, return_inverse=True)[1].astype(np.int64)
+
+
+def _refine(cores: Cores, labels: np.ndarray, rounds: int) -> np.ndarray:
+    """Let every group move to the cluster that explains it best, until they settle."""
+    for _ in range(rounds):
+        if _count(labels) == 1:
+            break
+        better = score_groups(cores.words, labels, _count(labels))[0].argmax(axis=1)
+        moved = (better != labels).sum()
+        labels = _renumber(better)
+        if moved <= _SETTLED * len(labels):
+            break
+    return labels
+
+
+def _give_up(cores: Cores, labels: np.ndarray, lost: np.ndarray) -> np.ndarray:
+    """Give the groups of the lost clusters (K,) bool to the best of the others."""
+    scores = score_groups(cores.words, labels, _count(labels))[0]
+    scores[:, lost] = -np.inf
+    return _renumber(np.where(lost[labels], scores.argmax(axis=1), labels))
+
+
+def _drop_small(cores: Cores, labels: np.ndarray, fragments: int, fewest: int) -> np.ndarray:
+    while _count(labels) > fewest:
+        size = np.bincount(labels, cores.fragments)
+        small = (size < _LEAST_SHARE * fragments) | (np.bincount(labels) < _LEAST_GROUPS)
+        if not small.any() or len(small) - small.sum() < fewest:
+            break
+        labels = _give_up(cores, labels, small)
+    return labels
+
+
+def _measure_needs(cores: Cores, labels: np.ndarray) -> np.ndarray:
+    """Return (K,): by how many standard deviations a cluster's groups prefer it to the next best."""
+    scores = score_groups(cores.words, labels, _count(labels))[0]
+    rows, letters = np.arange(len(labels)), cores.words.sum(axis=1, dtype=np.float64)
+    own = scores[rows, labels]
+    scores[rows, labels] = -np.inf
+    gaps = (own - scores.max(axis=1)) / np.maximum(letters, 1)
+    needs = np.empty(_count(labels))
+    for label in range(len(needs)):
+        mean, variance = _describe(gaps[labels == label], letters[labels == label])
+        needs[label] = mean / np.sqrt(variance + 1e-12)
+    return needs
+
+
+def _describe(values: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+    mean = np.average(values, weights=weights)
+    return mean, np.average((values - mean) ** 2, weights=weights)
+
+
+def _dissolve(cores: Cores, labels: np.ndarray, fewest: int) -> np.ndarray:
+    """Dissolve the cluster that is needed least, as long as one is not needed."""
+    while _count(labels) > fewest:
+        needs = _measure_needs(cores, labels)
+        least = int(needs.argmin())
+        if needs[least] >= _LEAST_NEED:
+            break
+        fewer = _give_up(cores, labels, np.arange(len(needs)) == least)
+        refined = _refine(cores, fewer, 3)
+        labels = refined if _count(refined) >= fewest else fewer
+    return labels
+
+
+def measure_distances(cores: Cores, labels: np.ndarray) -> np.ndarray:
+    """Return (K, K): how far apart clusters lie, in standard deviations, shortened where links join them.
+
+    Each group's place between two clusters is the difference of its log-likelihoods by letter.
+    """
+    count = _count(labels)
+    scores, _ = score_groups(cores.words, labels, count)
+    letters = np.maximum(cores.words.sum(axis=1, dtype=np.float64), 1)
+    member = sparse.csr_array((np.ones(len(labels)), (np.arange(len(labels)), labels)), shape=(len(labels), count))
+    crossings = (member.T @ cores.links @ member).toarray()
+    degrees = crossings.sum(axis=1) / np.bincount(labels, minlength=count)
+    distances = np.full((count, count), np.inf)
+    for a in range(count):
+        for b in range(a):
+            sides = []
+            for label in (a, b):
+                inside = labels == label
+                places = (scores[inside, a] - scores[inside, b]) / letters[inside]
+                sides.append(_describe(places, letters[inside]))
+            spread = np.sqrt((sides[0][1] + sides[1][1]) / 2 + 1e-12)
+            joined = _measure_joining(crossings, a, b) if min(degrees[a], degrees[b]) >= _LEAST_DEGREE else 0.0
+            distance = (sides[0][0] - sides[1][0]) / spread / (1 + _LINK_WEIGHT * joined)
+            distances[a, b] = distances[b, a] = distance
+    return distances
+
+
+def _measure_joining(crossings: np.ndarray, a: int, b: int) -> float:
+    """Return 0 to 1: links between two clusters against those between random parts of one genome, chance taken off."""
+    if crossings[a, b] < _LEAST_CROSSINGS:
+        return 0.0
+    of_a, of_b = crossings[a, a] + crossings[a, b], crossings[b, b] + crossings[a, b]
+    return float(np.clip(crossings[a, b] * (of_a + of_b) / (of_a * of_b) - _CHANCE, 0, 1))
+
+
+def _merge(cores: Cores, labels: np.ndarray, least: float, fewest: int) -> np.ndarray:
+    """Merge pairs of clusters that are each other's nearest and nearer than `least`, until none is or `fewest` are left."""
+    while _count(labels) > fewest:
+        distances = measure_distances(cores, labels)
+        nearest = distances.argmin(axis=1)
+        pairs = [(distances[a, b], a, b) for a, b in enumerate(nearest) if a < b and nearest[b] == a]
+        merged = labels.copy()
+        for distance, a, b in sorted(pairs)[: _count(labels) - fewest]:
+            if distance < least:
+                merged[labels == b] = a
+        if np.array_equal(merged, labels):
+            break
+        merged = _renumber(merged)
+        refined = _refine(cores, merged, 3)
+        labels = refined if _count(refined) >= fewest else merged
+    return labels
+
+
+def _spread(cores: Cores, labels: np.ndarray) -> np.ndarray:
+    """Let labels spread along links: a group weighs its own composition against what its neighbours are.
+
+    The steady state of a random walk with restart (Zhou et al. 2004, "Learning with local and global consistency").
+    """
+    count = _count(labels)
+    if count == 1:
+        return labels
+    scores, _ = score_groups(cores.words, labels, count)
+    rows = np.arange(len(labels))
+    own = scores[rows, labels]
+    others = scores.copy()
+    others[rows, labels] = -np.inf
+    # Words along a genome depend on each other: a likelihood is scaled down until a typical group is merely sure.
+    scale = _TYPICAL_GAP / max(np.median(own - others.max(axis=1)), 1e-9)
+    belief = np.exp(scale * (scores - scores.max(axis=1, keepdims=True)))
+    belief /= belief.sum(axis=1, keepdims=True)
+    degree = np.asarray(cores.links.sum(axis=1)).reshape(-1, 1)
+    weight = _SPREAD * degree / (_SPREAD * degree + 1)
+    state = belief
+    for _ in range(_SPREAD_STEPS):
+        state = (1 - weight) * belief + weight / np.maximum(degree, 1) * (cores.links @ state)
+    return _renumber(state.argmax(axis=1))

@@ -1,0 +1,151 @@
+"""Clusters are found on the larger groups, then every other fragment is placed.
+
+Rank 0 finds the clusters (`discovery`) on at most 8,192 groups; all ranks place what is left, each its own fragments.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from mpi4py import MPI
+
+from readclade.clustering.calibration import Calibration
+from readclade.clustering.communicator import gather_rows, sum_integers
+from readclade.clustering.composition import SCORE_STEPS, WORDS, count_words, make_models, score_fragments
+from readclade.clustering.discovery import Cores, find_clusters, make_link_matrix
+from readclade.clustering.exchange import Layout, look_up
+from readclade.clustering.linking import LinkedFragments
+from readclade.clustering.pooling import Groups, sum_by_owner
+from readclade.clustering.sequences import Sequences
+from readclade.hashing import scramble
+
+_MOST_CORES = 8192
+_LEAST_FRAGMENTS = 8  # of a core, for short reads
+_LEAST_BASES = 10_000  # of a core, for long reads
+_LEAST_CONSISTENCY = 0.5  # of a link that counts between groups
+_LEAST_LEAD = 1.0  # nats by which the best cluster must lead, or a fragment stays unassigned
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """What rank 0 found.
+
+    Attributes:
+        ids: (G,) int64, the groups that clusters were found from, ascending.
+        labels: (G,) int64, cluster of each.
+        models: (K, 4096) float64, composition model of each cluster.
+    """
+
+    ids: np.ndarray
+    labels: np.ndarray
+    models: np.ndarray
+
+
+def choose_cores(comm: MPI.Comm, groups: Groups, is_short: bool) -> np.ndarray:
+    """Return on every rank the ids of the groups that clusters are found from, ascending. Collective."""
+    large = groups.fragments >= _LEAST_FRAGMENTS if is_short else groups.bases >= _LEAST_BASES
+    ids = groups.ids[large & (groups.fragments > 0)]
+    total = comm.allreduce(len(ids))
+    if total > _MOST_CORES:
+        ids = ids[scramble(ids) < np.uint64(_MOST_CORES / total * 2**64)]
+    return np.sort(gather_rows(comm, ids.reshape(-1, 1))[:, 0])
+
+
+def find_places(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Return the place of each wanted id among the ascending ids, or -1."""
+    if not len(ids):
+        return np.full(len(wanted), -1, np.int64)
+    places = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
+    return np.where(ids[places] == wanted, places, -1)
+
+
+def discover(
+    layout: Layout,
+    linked: LinkedFragments,
+    groups: Groups,
+    calibration: Calibration,
+    sequences: Sequences,
+    is_short: bool,
+    k: int | None,
+    seed: int,
+    seedings: int,
+    report: Callable[[str], None],
+) -> Discovery | None:
+    """Find the clusters and their models; None where there are too few groups for k clusters. Collective."""
+    comm = layout.comm
+    ids = choose_cores(comm, groups, is_short)
+    if k is not None and len(ids) < 2 * k:
+        return None
+    cores = _gather_cores(layout, linked, groups, sequences, ids)
+    labels = np.zeros(len(ids), np.int64)
+    models = np.zeros((1, WORDS))
+    if cores is not None:
+        report(f"{len(ids):,} groups to find clusters from")
+        labels = find_clusters(cores, calibration, layout.count, is_short, k, seed, seedings, report)
+        count = int(labels.max(initial=0)) + 1
+        models = make_models(np.stack([cores.words[labels == k].sum(axis=0, dtype=np.float64) for k in range(count)]))
+    labels, models = comm.bcast((labels, models))
+    return Discovery(ids, labels, models)
+
+
+def _gather_cores(layout, linked: LinkedFragments, groups: Groups, sequences, ids: np.ndarray) -> Cores | None:
+    """Return on rank 0 what is known of the groups of these ids. Collective."""
+    comm = layout.comm
+    roots = linked.levels[-1]
+    own = find_places(ids, roots)
+    words = count_words(sequences, own, len(ids))
+    total = np.empty_like(words) if comm.rank == 0 else None
+    comm.Reduce(words, total, op=MPI.SUM)
+
+    kept = linked.links.consistency >= _LEAST_CONSISTENCY
+    first = own[layout.local(linked.links.first[kept])]
+    second = find_places(ids, look_up(layout, linked.links.second[kept], roots))
+    crossing = (first >= 0) & (second >= 0) & (first != second)
+    first, second = first[crossing], second[crossing]
+    pairs = np.minimum(first, second) * max(len(ids), 1) + np.maximum(first, second)
+    pairs, numbers = np.unique(pairs, return_counts=True)
+    rows = gather_rows(comm, np.column_stack([pairs, numbers]).astype(np.int64))
+
+    place = find_places(ids, groups.ids)
+    mine = place >= 0
+    stretch = np.rint(groups.bases[mine] / groups.multiplicities[mine]).astype(np.int64)
+    counts = gather_rows(comm, np.column_stack([place[mine], np.maximum(stretch, 1), groups.fragments[mine]]))
+    vectors = gather_rows(comm, groups.vectors[mine])
+    if comm.rank:
+        return None
+    order = counts[:, 0].argsort()
+    pairs, places = np.unique(rows[:, 0], return_inverse=True)
+    links = np.bincount(places, rows[:, 1], minlength=len(pairs))
+    matrix = make_link_matrix(len(ids), pairs // max(len(ids), 1), pairs % max(len(ids), 1), links)
+    return Cores(vectors[order], counts[order, 1], counts[order, 2], total.astype(np.float32), matrix)
+
+
+def place_fragments(
+    layout: Layout, roots: np.ndarray, sequences: Sequences, known: np.ndarray, found: Discovery
+) -> np.ndarray:
+    """Return (n,) int64, the cluster of each of this rank's fragments, -1 where none is clear. Collective.
+
+    Groups that clusters were found from keep theirs; every other group goes as a whole to the cluster under which its
+    fragments are most likely.
+
+    Args:
+        roots: (n,) int64, group of each fragment.
+        known: (n,) bool; other fragments stay unassigned.
+    """
+    place = find_places(found.ids, roots)
+    labels = np.where(place >= 0, found.labels[place] if len(found.labels) else 0, -1)
+    if len(found.models) == 1:
+        return np.where(known, 0, -1)
+    rest = known & (place < 0)
+    scores = score_fragments(sequences, rest, found.models)
+    unique, places = np.unique(roots[rest], return_inverse=True)
+    sums = np.zeros((len(unique), len(found.models)), np.int64)
+    np.add.at(sums, places, scores[rest])
+    ids, sums = sum_by_owner(layout, unique, sums)
+    best = sums.argmax(axis=1) if len(sums) else np.zeros(0, np.int64)
+    ranked = np.sort(sums, axis=1)
+    clear = ranked[:, -1] - ranked[:, -2] >= _LEAST_LEAD * SCORE_STEPS
+    held = np.full(len(layout.ids), -1, np.int64)
+    held[layout.local(ids)] = np.where(clear, best, -1)
+    labels[rest] = look_up(layout, roots[rest], held)
+    return np.where(known, labels, -1)

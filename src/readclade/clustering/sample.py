@@ -1,0 +1,101 @@
+"""The job's data: the shards of its manifests, and what one rank holds of them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from readclade.clustering.sequences import Sequences, encode_sequences
+from readclade.errors import InputError
+from readclade.manifest import Manifest, Shard, read_manifest
+from readclade.shards import get_embeddings, read_shard
+
+_COLUMNS = ["sequence", "mate", "error_rate", "embedding"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One shard of the job.
+
+    Attributes:
+        offset: what is added to a fragment's id in its sample, so that ids differ over all samples of the job.
+    """
+
+    manifest: Manifest
+    folder: Path
+    shard: Shard
+    offset: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """The n fragments of one rank's shards.
+
+    Attributes:
+        embeddings: (n, d) float32.
+        bases: (n,) int64.
+        known: (n,) bool, marks the fragments whose embedding says something.
+        error_rates: (n,) float32, NaN where unknown.
+        sequences: of the same fragments.
+    """
+
+    embeddings: np.ndarray
+    bases: np.ndarray
+    known: np.ndarray
+    error_rates: np.ndarray
+    sequences: Sequences
+
+
+def list_entries(manifests: list[Path]) -> list[Entry]:
+    """Return the shards of all manifests in order.
+
+    Raises:
+        InputError: a manifest cannot be used, or is of another platform or embedding than the first.
+    """
+    entries: list[Entry] = []
+    offset = 0
+    first = None
+    for path in manifests:
+        manifest = read_manifest(path)
+        first = first or manifest
+        if manifest.embedder != first.embedder:
+            raise InputError(
+                f"was embedded otherwise than {manifests[0]}, so that the vectors cannot be compared",
+                path=path,
+                remedy="cluster the samples one by one, or embed them with one projection",
+            )
+        if manifest.platform != first.platform:
+            raise InputError(
+                f"is of platform {manifest.platform}, but {manifests[0]} of {first.platform}: such reads are linked"
+                " in different ways",
+                path=path,
+                remedy="cluster samples of different platforms one by one",
+            )
+        entries += [Entry(manifest, Path(path).parent, shard, offset) for shard in manifest.shards]
+        offset += manifest.fragments
+    if not entries:
+        raise InputError("holds no shards", path=manifests[0], remedy="run `embed` again")
+    return entries
+
+
+def load_part(entries: list[Entry], d: int) -> Part:
+    """Read the shards of one rank.
+
+    Raises:
+        InputError: a shard is missing, damaged, of another form, or holds embeddings that are no numbers.
+    """
+    embeddings, tables = [np.zeros((0, d), np.float32)], []
+    errors = [np.zeros(0, np.float32)]
+    for entry in entries:
+        table = read_shard(entry.manifest, entry.shard, entry.folder, _COLUMNS)
+        vectors = get_embeddings(table, entry.manifest.d)
+        if not np.isfinite(vectors).all():
+            raise InputError(
+                "holds embeddings that are no numbers", path=entry.folder / entry.shard.file, remedy="run `embed` again"
+            )
+        embeddings.append(vectors)
+        errors.append(table.column("error_rate").to_numpy())
+        tables.append(table.select(["sequence", "mate"]))
+    sequences = encode_sequences(tables)
+    joined = np.concatenate(embeddings)
+    return Part(joined, sequences.lengths, joined.any(axis=1), np.concatenate(errors), sequences)

@@ -1,0 +1,148 @@
+"""Sketches: a sample of the k-mers of every read, the same k-mers wherever they occur.
+
+A k-mer is kept where its hash is under a threshold (FracMinHash: Irber et al. 2022), so two reads that overlap keep
+the same k-mers of their overlap. A k-mer and its reverse complement count as one; the strand is kept beside.
+
+An entry is a hash and a 64-bit place: the fragment's id in the upper half; in the lower where the k-mer stands. Of a
+short read that is (from the highest bit) the ordinal of the k-mer among the read's kept ones, their number, 0 or 1 for
+read or mate, and the strand; of a long read the position of the k-mer's first letter, and the strand.
+"""
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+
+from readclade.clustering.sequences import Sequences
+
+ORDINAL_BITS = 11
+ORDINAL_MASK = (1 << ORDINAL_BITS) - 1
+_LENGTHS = (31, 25, 21, 19, 17)
+_LEAST_SHARE = 0.15
+_HITS_PER_KB = 12
+_UNKNOWN_ERROR_RATE = 0.05
+
+
+@dataclass(frozen=True)
+class SketchRule:
+    """Which k-mers are kept.
+
+    Attributes:
+        k: length of the k-mers, 11 to 31.
+        density: share of all k-mers that is kept, above 0, at most 1.
+        share: of the k-mers of a true overlap, the share that two reads have both without error.
+        is_short: whether links count k-mers in their order (short reads) or by position (long reads).
+    """
+
+    k: int
+    density: float
+    share: float
+    is_short: bool
+
+    @property
+    def threshold(self) -> int:
+        """Hashes below it are kept."""
+        return min(int(self.density * 2**64), 2**64 - 1)
+
+
+def choose_sketch(platform: str, error_rate: float) -> SketchRule:
+    """Return the rule for a platform's reads.
+
+    Args:
+        error_rate: errors per base of a typical read, or NaN where it is not known.
+    """
+    if platform == "illumina":
+        return SketchRule(31, 0.2, 1.0, True)
+    correct = 1 - (_UNKNOWN_ERROR_RATE if np.isnan(error_rate) else error_rate)
+    for k in _LENGTHS:
+        share = correct ** (2 * k)
+        if share >= _LEAST_SHARE:
+            break
+    # Worse reads than the shortest k allows get every k-mer; a floor keeps the density a number.
+    return SketchRule(k, min(1.0, _HITS_PER_KB / (1000 * max(share, 1e-6))), share, False)
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """The kept k-mers of this rank's fragments, fragment by fragment.
+
+    Attributes:
+        hashes: (entries,) uint64, below the rule's threshold.
+        places: (entries,) uint64.
+        begins: (n + 1,) int64, the entries of fragment i are begins[i] : begins[i + 1].
+    """
+
+    hashes: np.ndarray
+    places: np.ndarray
+    begins: np.ndarray
+
+
+@numba.njit(cache=True)
+def mix(x):
+    """Return the splitmix64 finaliser of a 64-bit number (Steele et al. 2014)."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+@numba.njit(cache=True)
+def _sketch(codes, offsets, ids, wanted, k, threshold, is_short, hashes, places, begins):
+    """Write the entries as far as the arrays reach; return how many there are."""
+    mask = (np.uint64(1) << np.uint64(2 * k)) - np.uint64(1)
+    shift = np.uint64(2 * (k - 1))
+    capacity = len(hashes)
+    count = 0
+    for i in range(len(ids)):
+        begins[i] = count
+        if not wanted[i]:
+            continue
+        fragment = np.uint64(ids[i]) << np.uint64(32)
+        for mate in range(2):
+            read = 2 * i + mate
+            forward, backward = np.uint64(0), np.uint64(0)
+            known = 0
+            begin = count
+            for position in range(offsets[read], offsets[read + 1]):
+                code = np.uint64(codes[position])
+                if code > 3:
+                    known = 0
+                    continue
+                forward = ((forward << np.uint64(2)) | code) & mask
+                backward = (backward >> np.uint64(2)) | ((np.uint64(3) - code) << shift)
+                known += 1
+                if known < k:
+                    continue
+                hashed = mix(min(forward, backward) + np.uint64(0x9E3779B97F4A7C15))
+                if hashed < threshold:
+                    if count < capacity:
+                        place = np.uint64(position - offsets[read] - k + 1) << np.uint64(1)
+                        hashes[count] = hashed
+                        places[count] = fragment | place | np.uint64(backward < forward)
+                    count += 1
+            if is_short:
+                size = min(count - begin, ORDINAL_MASK)
+                for entry in range(begin, min(count, capacity)):
+                    ordinal = min(entry - begin, ORDINAL_MASK)
+                    packed = (ordinal << (ORDINAL_BITS + 2)) | (size << 2) | (mate << 1)
+                    places[entry] = fragment | np.uint64(packed) | (places[entry] & np.uint64(1))
+    begins[len(ids)] = count
+    return count
+
+
+def sketch_reads(sequences: Sequences, ids: np.ndarray, wanted: np.ndarray, rule: SketchRule) -> Sketch:
+    """Return the kept k-mers of the wanted fragments.
+
+    Args:
+        ids: (n,) int64 ids of the fragments, below 2^32.
+        wanted: (n,) bool.
+    """
+    begins = np.empty(len(ids) + 1, np.int64)
+    # Nearly always enough; where a read repeats a kept k-mer for ever, the second turn knows the number.
+    count = int(1.05 * rule.density * len(sequences.codes)) + 1000
+    while True:
+        hashes, places = np.empty(count, np.uint64), np.empty(count, np.uint64)
+        arrays = (sequences.codes, sequences.offsets, ids, wanted)
+        found = _sketch(*arrays, rule.k, np.uint64(rule.threshold), rule.is_short, hashes, places, begins)
+        if found <= count:
+            return Sketch(hashes[:found], places[:found], begins)
+        count = found

@@ -1,0 +1,156 @@
+"""Check that links and groups are the same on this number of ranks as on one, and what they are made of.
+
+mpiexec -n 3 python -m mpi4py check_linking.py
+"""
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from mpi4py import MPI
+
+from readclade.clustering.communicator import gather_rows
+from readclade.clustering.exchange import Layout, exchange, find_most, look_up
+from readclade.clustering.grouping import group_in_rounds, group_links
+from readclade.clustering.linking import LinkedFragments, link_fragments
+from readclade.clustering.sequences import encode_sequences
+from readclade.simulation import COMPLEMENT, add_errors, read_fasta, simulate_long_reads
+
+WORLD = MPI.COMM_WORLD
+GENOMES = Path(__file__).parents[2] / "demo/genomes"
+SIZES = [300, 0, 1, 0, 250, 87, 0]  # uneven and empty shards; on more than seven ranks some have none
+
+
+def make_shards(fragments: list[tuple[str, str]]) -> list[pa.Table]:
+    """Return the fragments in shards whose sizes are as uneven as SIZES."""
+    bounds = np.cumsum([0, *SIZES]) * len(fragments) // sum(SIZES)
+    return [
+        pa.table({"sequence": [one for one, _ in part], "mate": [other for _, other in part]})
+        for part in (fragments[begin:end] for begin, end in pairwise(bounds))
+    ]
+
+
+def make_pairs() -> list[tuple[str, str]]:
+    """Return pairs of a phage at 20x, with errors, copies, unknown letters and short mates."""
+    (genome,) = read_fasta(GENOMES / "Enterobacteria_phage_lambda.fa.gz", "").values()
+    rng = np.random.default_rng(1)
+    pairs = []
+    for begin in rng.integers(0, len(genome) - 400, 3000):
+        mates = genome[begin : begin + 150], genome[begin + 250 : begin + 400].translate(COMPLEMENT)[::-1]
+        one, other = (add_errors(mate, 0.005, rng).decode() for mate in mates)
+        pairs.append((one, other) if rng.random() < 0.5 else (other, one))
+    pairs[500:520] = pairs[:20]
+    pairs[2500:2520] = [(other, one) for one, other in pairs[:20]]
+    pairs[1000:1010] = [(one[:70] + "N" + one[71:], "") for one, _ in pairs[1000:1010]]
+    pairs[1010:1012] = [("ACGT", "N" * 40), ("", "")]
+    return pairs
+
+
+def make_long_reads() -> list[tuple[str, str]]:
+    """Return reads of 5 % errors of a phage and a chloroplast, some of them twice, and one of no length."""
+    rng = np.random.default_rng(2)
+    reads = []
+    for name, coverage in (("Enterobacteria_phage_lambda", 12), ("Arabidopsis_thaliana_chloroplast", 6)):
+        (genome,) = read_fasta(GENOMES / f"{name}.fa.gz", "").values()
+        reads += [(sequence.decode(), "") for sequence, _ in simulate_long_reads(genome, coverage, rng)]
+    rng.shuffle(reads)
+    return [*map(tuple, reads), *map(tuple, reads[:5]), ("", "")]
+
+
+def link(comm: MPI.Comm, shards: list[pa.Table], platform: str, **options) -> LinkedFragments:
+    layout = Layout(comm, np.cumsum([0, *map(len, shards)]))
+    sequences = encode_sequences(shards[comm.rank :: comm.size])
+    # The error rates differ from shard to shard: the median has to be that of all.
+    rates = np.where(layout.ids % 3 == 0, np.nan, 0.05 + layout.ids % 10 / 1e4).astype(np.float32)
+    return link_fragments(layout, sequences, platform, rates, **options)
+
+
+def check_links(fragments: list[tuple[str, str]], platform: str) -> None:
+    shards = make_shards(fragments)
+    one = link(MPI.COMM_SELF, shards, platform)
+    alone = Layout(MPI.COMM_SELF, np.cumsum([0, *map(len, shards)]))
+    layout = Layout(WORLD, alone.firsts)
+    assert len(one.links) > 100
+    assert (one.representatives != alone.ids).sum() >= 5
+    assert np.array_equal(np.lexsort([one.links.second, one.links.first]), np.arange(len(one.links)))
+    for rows in (4_000_000, 1000, 100):
+        many = link(WORLD, shards, platform, rows_in_flight=rows)
+        assert many.rule == one.rule
+        for mine, theirs in zip([*many.levels, many.representatives], [*one.levels, one.representatives], strict=True):
+            assert np.array_equal(mine, theirs[layout.ids])
+        assert many.multiplicities.tobytes() == one.multiplicities[layout.ids].tobytes()
+        held = layout.owner(one.links.first) == WORLD.rank
+        for name, column in vars(one.links).items():
+            found = getattr(many.links, name)
+            assert found.dtype == column.dtype
+            assert found.tobytes() == column[held].tobytes(), name
+        assert np.array_equal(many.repelled, one.repelled[layout.owner(one.repelled[:, 0]) == WORLD.rank])
+
+
+def check_exchange(comm: MPI.Comm) -> None:
+    rows = np.arange(5 * comm.rank)
+    owners = rows % comm.size
+    columns = [rows, rows.astype(np.float16) / 2, np.column_stack([rows, -rows, rows + comm.rank]), rows > 7]
+    expected = [np.arange(5 * rank)[comm.rank :: comm.size] for rank in range(comm.size)]
+    ranks = np.repeat(np.arange(comm.size), list(map(len, expected)))
+    sent = np.concatenate(expected)
+    found = exchange(comm, owners, columns)
+    assert [column.dtype for column in found] == [column.dtype for column in columns]
+    assert np.array_equal(found[0], sent)
+    assert np.array_equal(found[1], sent / 2)
+    assert np.array_equal(found[2], np.column_stack([sent, -sent, sent + ranks]))
+    assert np.array_equal(found[3], sent > 7)
+    nothing = exchange(comm, rows[:0], [rows[:0], np.zeros((0, 3))])
+    assert [column.shape for column in nothing] == [(0,), (0, 3)]
+    assert find_most(comm, comm.rank * 3) == 3 * (comm.size - 1)
+
+
+def check_layout(comm: MPI.Comm) -> None:
+    for sizes in (SIZES, [0], [0, 0, 5], [1] * 20):
+        layout = Layout(comm, np.cumsum([0, *sizes]))
+        every = np.arange(sum(sizes))
+        assert layout.count == len(every)
+        assert np.array_equal(layout.ids, every[layout.owner(every) == comm.rank])
+        assert np.array_equal(layout.local(layout.ids), np.arange(len(layout.ids)))
+        assert np.array_equal(layout.ids, np.sort(layout.ids))
+        held = gather_rows(comm, layout.ids[:, None])[:, 0]
+        assert np.array_equal(np.sort(held), every)
+        if not len(every):
+            assert look_up(layout, every, every * 2.5).shape == (0,)
+            continue
+        asked = np.random.default_rng(comm.rank).integers(0, len(every), 30 * (comm.rank % 2))
+        assert np.array_equal(look_up(layout, asked, layout.ids * 2.5), asked * 2.5)
+        pairs = np.column_stack([layout.ids, -layout.ids])
+        assert np.array_equal(look_up(layout, asked, pairs), np.column_stack([asked, -asked]))
+
+
+def check_groups(comm: MPI.Comm) -> None:
+    """Rounds give what the sequence gives, on graphs with many equal strengths, overlaps and several components."""
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        sizes = rng.integers(0, 60, 7)
+        alone, layout = (Layout(each, np.cumsum([0, *sizes])) for each in (MPI.COMM_SELF, comm))
+        n = alone.count
+        near = rng.integers(0, n, (6 * n, 1)) + rng.integers(0, 1 + seed % 3 * 5 + 2, (6 * n, 2))
+        pairs = np.unique(np.sort(np.clip(near, 0, n - 1), axis=1), axis=0)
+        pairs = pairs[pairs[:, 0] < pairs[:, 1]]
+        strengths = rng.integers(0, [1, 4, 10**9][seed % 3] + 1, len(pairs))
+        lengths = rng.integers(1, 9, n)
+        overlaps = rng.integers(0, 1 + lengths[pairs].min(axis=1)) if seed % 2 else np.zeros(len(pairs), np.int64)
+        bounds = (6, 15, 40)
+        expected, _ = group_links(alone, *pairs.T, strengths, overlaps, lengths, bounds)
+        held = layout.owner(pairs[:, 0]) == comm.rank
+        links = (*pairs[held].T, strengths[held], overlaps[held])
+        found, rounds = group_in_rounds(layout, *links, lengths[layout.ids], bounds)
+        assert rounds < 100
+        for mine, theirs in zip(found, expected, strict=True):
+            assert np.array_equal(mine, theirs[layout.ids]), seed
+
+
+for communicator in (MPI.COMM_SELF, WORLD):
+    for check in (check_exchange, check_layout, check_groups):
+        check(communicator)
+check_links(make_pairs(), "illumina")
+check_links(make_long_reads(), "ont")
+print(f"rank {WORLD.rank} of {WORLD.size} is done", flush=True)

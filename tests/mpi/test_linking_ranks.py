@@ -1,0 +1,17 @@
+"""Links and groups on several ranks: check_linking.py asserts, this launches it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.mpi
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4, 8])
+def test_links_are_the_same_on_any_number_of_ranks(ranks, launch):
+    done = launch(ranks, Path(__file__).with_name("check_linking.py"))
+    assert done.returncode == 0, done.stderr
+    # The ranks' lines may run into each other.
+    found = re.findall(rf"rank (\d) of {ranks} is done", done.stdout)
+    assert sorted(map(int, found)) == list(range(ranks))

@@ -1,0 +1,115 @@
+"""Sketches against the plain way, letter by letter."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from readclade.clustering.sequences import Sequences, encode_sequences
+from readclade.clustering.sketches import SketchRule, choose_sketch, sketch_reads
+
+EVERY = SketchRule(15, 1.0, 1.0, False)
+
+
+def encode(*fragments: tuple[str, str]) -> Sequences:
+    sequences, mates = zip(*fragments, strict=True)
+    return encode_sequences([pa.table({"sequence": sequences, "mate": mates})])
+
+
+def sketch(fragments, rule: SketchRule, wanted=None):
+    ids = np.arange(len(fragments)) + 7
+    return sketch_reads(encode(*fragments), ids, np.ones(len(ids), bool) if wanted is None else wanted, rule)
+
+
+def turn(sequence: str) -> str:
+    return sequence.translate(str.maketrans("ACGT", "TGCA"))[::-1]
+
+
+def list_kmers(sequence: str, k: int) -> list[tuple[str, int, int]]:
+    """Return canonical k-mer, position and strand of each k-mer of known letters."""
+    found = []
+    for position in range(len(sequence) - k + 1):
+        kmer = sequence[position : position + k]
+        if set(kmer) <= set("ACGT"):
+            found.append((min(kmer, turn(kmer)), position, int(turn(kmer) < kmer)))
+    return found
+
+
+@pytest.fixture(scope="module")
+def reads(take_reads) -> list[str]:
+    return [sequence for _, sequence, _ in take_reads("pairs_1.fastq.gz", 40)]
+
+
+def test_every_kmer_of_known_letters_is_there_with_its_position_and_strand(reads):
+    broken = reads[0][:60] + "N" + reads[0][61:]
+    result = sketch([(broken, ""), ("ACGT", ""), (reads[1], "")], EVERY)
+    expected = [list_kmers(sequence, 15) for sequence in (broken, "ACGT", reads[1])]
+    assert result.begins.tolist() == np.cumsum([0, *map(len, expected)]).tolist()
+    kmers = [entry for entries in expected for entry in entries]
+    fragments = np.repeat([7, 8, 9], list(map(len, expected)))
+    places = [(int(f) << 32) | (p << 1) | strand for f, (_, p, strand) in zip(fragments, kmers, strict=True)]
+    assert result.places.tolist() == places
+    # Equal k-mers and no others have equal hashes.
+    words = [kmer for kmer, _, _ in kmers]
+    assert len(set(zip(words, result.hashes.tolist(), strict=True))) == len(set(words)) == len(set(result.hashes))
+
+
+def test_the_reverse_complement_keeps_the_same_kmers(reads):
+    rule = SketchRule(31, 0.2, 1.0, True)
+    one, other = sketch([(reads[0], "")], rule), sketch([(turn(reads[0]), "")], rule)
+    assert len(one.hashes) > 10
+    assert one.hashes.tolist() == other.hashes[::-1].tolist()
+    assert ((one.places ^ other.places[::-1]) & np.uint64(1)).all()
+
+
+def test_short_places_hold_ordinal_number_mate_and_strand(reads):
+    result = sketch([(reads[0], reads[1])], SketchRule(31, 0.2, 1.0, True))
+    packed = result.places & np.uint64(2**32 - 1)
+    sizes = [len(sketch([(read, "")], SketchRule(31, 0.2, 1.0, True)).hashes) for read in reads[:2]]
+    assert (packed >> np.uint64(13)).tolist() == [*range(sizes[0]), *range(sizes[1])]
+    assert ((packed >> np.uint64(2)) & np.uint64(2047)).tolist() == [sizes[0]] * sizes[0] + [sizes[1]] * sizes[1]
+    assert ((packed >> np.uint64(1)) & np.uint64(1)).tolist() == [0] * sizes[0] + [1] * sizes[1]
+
+
+def test_density_is_the_share_of_kmers_kept(reads):
+    fragments = [(read, "") for read in reads]
+    every = sketch(fragments, SketchRule(31, 1.0, 1.0, True))
+    fifth = sketch(fragments, SketchRule(31, 0.2, 1.0, True))
+    assert 0.17 < len(fifth.hashes) / len(every.hashes) < 0.23
+    assert sorted(every.hashes[every.hashes < np.uint64(2**64 // 5)]) == sorted(fifth.hashes)
+
+
+def test_a_read_that_repeats_one_kept_kmer_fits(reads):
+    rule = SketchRule(15, 0.001, 1.0, False)
+    (units,) = [unit for unit in ("A", "AC", "ACG", "AAC") if len(sketch([(unit * 20_000, "")], EVERY).hashes)][:1]
+    hashes = sketch([(units * 20_000, "")], EVERY).hashes
+    dense = SketchRule(15, float(hashes[0]) / 2**64 * 1.0001, 1.0, False)
+    assert len(sketch([(units * 20_000, "")], dense).hashes) == len(hashes)
+    assert len(sketch([(units * 20_000, "")], rule).hashes) in (0, len(hashes))
+
+
+def test_fragments_that_are_not_wanted_have_no_entries(reads):
+    result = sketch([(reads[0], ""), (reads[1], ""), (reads[2], "")], EVERY, np.array([True, False, True]))
+    assert result.begins[1] == result.begins[2] < result.begins[3]
+    assert set((result.places >> np.uint64(32)).tolist()) == {7, 9}
+
+
+def test_no_fragments():
+    nothing = Sequences(np.zeros(0, np.uint8), np.zeros(1, np.int64))
+    result = sketch_reads(nothing, np.zeros(0, np.int64), np.zeros(0, bool), EVERY)
+    assert result.begins.tolist() == [0]
+    assert len(result.hashes) == len(result.places) == 0
+
+
+@pytest.mark.parametrize(
+    ("error_rate", "k"), [(0.0, 31), (0.001, 31), (0.03, 31), (0.05, 17), (0.04, 21), (0.1, 17), (1.0, 17)]
+)
+def test_worse_reads_get_shorter_and_more_kmers(error_rate, k):
+    rule = choose_sketch("ont", error_rate)
+    assert (rule.k, rule.is_short) == (k, False)
+    assert rule.share == (1 - error_rate) ** (2 * k)
+    assert rule.density == pytest.approx(min(1, 0.012 / max(rule.share, 1e-6)))
+
+
+def test_unknown_error_rates_and_short_reads():
+    assert choose_sketch("ont", np.nan) == choose_sketch("ont", 0.05)
+    assert choose_sketch("illumina", np.nan) == choose_sketch("illumina", 0.01) == SketchRule(31, 0.2, 1.0, True)
