@@ -55,9 +55,13 @@ lock: ## pin requirements/*.in again, with hashes (UPGRADE=--upgrade takes newer
 	@set -e; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
 	$(PYTHON) -m venv "$$dir"; \
 	"$$dir/bin/python" -m pip install --quiet --no-input --disable-pip-version-check $(UV); \
-	for name in run dev amber; do \
+	for name in run dev amber cuda; do \
 		"$$dir/bin/uv" pip compile --no-header --no-emit-index-url --no-emit-find-links --universal \
 			--python-version 3.11 --generate-hashes $(UPGRADE) -o requirements/$$name.txt requirements/$$name.in > /dev/null; \
+		test $$name != run || { \
+			awk '/^[a-z]/ { skip = /^(cuda|nvidia|triton)/ } !skip' requirements/run.txt > "$$dir/run.txt"; \
+			cp "$$dir/run.txt" requirements/run.txt; \
+		}; \
 	done
 
 bench: $(RUN_ENV) ## measure the speed of the embedding, and compare readclade with its peers (docs/peers.md)
@@ -75,7 +79,9 @@ $(PY):
 	$(PYTHON) -m venv --clear .venv
 
 $(RUN_ENV): | $(PY)
-	$(PIP_INSTALL) -r requirements/run.txt
+	@$(PIP_INSTALL) --no-deps -r requirements/torch-cpu.txt 2> /dev/null || true
+	$(PIP_INSTALL) --no-deps -r requirements/run.txt
+	@! grep -Eqs '^Requires-Dist: (cuda|nvidia)' .venv/lib/python*/site-packages/torch-*.dist-info/METADATA || $(PIP_INSTALL) -r requirements/cuda.txt
 	@rm -f .venv/run-*.stamp .venv/dev-*.stamp && touch $@
 
 $(DEV_ENV): $(RUN_ENV)

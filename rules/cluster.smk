@@ -21,7 +21,7 @@ rule cluster:
         # The launcher and the number of ranks are the profile's; the result does not depend on them.
         mpi="mpiexec",
         tasks=1,
-        mem_mb=4000,
+        mem_mb=get_cluster_memory,
         runtime="12h",
     params:
         out=subpath(output.clusters, parent=True),
@@ -32,9 +32,9 @@ rule cluster:
         "Clustering the fragments of sample {wildcards.sample} on {resources.tasks} MPI ranks"
     shell:
         "{resources.mpi} -n {resources.tasks} python -m mpi4py {input.script:q} --manifest {input.manifest}"
-        " --out {params.out} --k {params.clustering[k]} --seed {params.clustering[seed]}"
-        " --directions {params.clustering[directions]} --seedings {params.clustering[seedings]}"
-        " --ranks {resources.tasks} 2>&1 | tee {log}"
+        " --out {params.out} --algorithm {params.clustering[algorithm]} --k {params.clustering[k]}"
+        " --seed {params.clustering[seed]} --directions {params.clustering[directions]}"
+        " --seedings {params.clustering[seedings]} --ranks {resources.tasks} 2>&1 | tee {log}"
 
 
 rule write_bins:

@@ -67,6 +67,15 @@ def get_embed_memory(wildcards, threads):
     return 2000 + 600 * threads
 
 
+def get_cluster_memory(wildcards, input, threads):
+    """Return the megabytes that all ranks take together: their reads with all that links these, and their programs.
+
+    A profile gives as many threads as ranks where all ranks run on one machine.
+    """
+    os.stat(input.manifest)  # before `stage` has run, Snakemake takes this error for "to be determined"
+    return 12 * read_manifest(input.manifest).bases // 10**6 + 600 * threads
+
+
 def get_truth(wildcards):
     """Return the file with the true origin of a sample's reads."""
     return SAMPLES[wildcards.sample].truth

@@ -16,6 +16,7 @@ rule embed:
         mem_mb=get_embed_memory,
         runtime="12h",
         ray_address="local",
+        actor_gpus=0,
     params:
         out=subpath(output.manifest, parent=True),
         embedder=config["embedder"],
@@ -25,5 +26,6 @@ rule embed:
         "Embedding the fragments of sample {wildcards.sample} with {params.embedder[name]}"
     shell:
         "python {input.script:q} --reads {input.summary} --out {params.out} --embedder {params.embedder[name]}"
-        " --k {params.embedder[k]} --d {params.embedder[d]} --actors {threads} --address {resources.ray_address}"
-        " 2>&1 | tee {log}"
+        " --k {params.embedder[k]} --weights {params.embedder[weights]:q} --precision {params.embedder[precision]}"
+        " --window-bp {params.embedder[window_bp]} --strands {params.embedder[strands]} --d {params.embedder[d]}"
+        " --actors {threads} --actor-gpus {resources.actor_gpus} --address {resources.ray_address} 2>&1 | tee {log}"

@@ -22,7 +22,9 @@ rule index_references:
         "Embedding the reference genomes"
     shell:
         "python {input.script:q} --references {input.table:q} --embedder {params.embedder[name]}"
-        " --k {params.embedder[k]} --out {output.index} 2>&1 | tee {log}"
+        " --k {params.embedder[k]} --weights {params.embedder[weights]:q} --precision {params.embedder[precision]}"
+        " --window-bp {params.embedder[window_bp]} --strands {params.embedder[strands]} --out {output.index}"
+        " 2>&1 | tee {log}"
 
 
 rule label:

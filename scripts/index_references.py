@@ -9,6 +9,7 @@ The vectors are not projected: labelling puts them through the projection of eac
 from pathlib import Path
 
 from readclade.cli import make_parser, make_reporter, run
+from readclade.options import add_embedder_options, get_embedder_parameters
 from readclade.references import index_references
 
 
@@ -16,16 +17,16 @@ def main() -> None:
     """Read the arguments and make the index."""
     parser = make_parser(__doc__)
     parser.add_argument("--references", required=True, type=Path, help="table of reference genomes")
-    parser.add_argument("--embedder", default="kmer", choices=["kmer"], help="default: %(default)s")
-    parser.add_argument("--k", type=int, default=4, choices=[4, 5], help="k-mer length (default: %(default)s)")
+    add_embedder_options(parser)
     parser.add_argument("--out", required=True, type=Path, help="Parquet file to write")
     parser.add_argument("--threads", type=int, default=1, help="genomes in work at a time (default: %(default)s)")
     arguments = parser.parse_args()
     if arguments.threads < 1:
         parser.error("--threads must be at least 1")
     report = make_reporter("index references")
+    parameters = get_embedder_parameters(arguments)
     index = index_references(
-        arguments.references, arguments.embedder, {"k": arguments.k}, arguments.out, arguments.threads, report
+        arguments.references, arguments.embedder, parameters, arguments.out, arguments.threads, report
     )
     tiles = sum(reference.tiles for reference in index.references)
     report(f"{len(index.references):,} references, {tiles:,} tiles, {arguments.out.stat().st_size / 1e6:.1f} MB")

@@ -1,6 +1,6 @@
 """Embedders by name: functions from a batch of fragments to one vector each, behind one protocol."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +19,8 @@ class Embedder(Protocol):
         parameters: what else decides the vectors, as plain JSON values.
         dim: D, the length of a vector before projection.
         is_composition: True where a vector holds frequencies, whose noise grows with the square root of their mean.
+        fit_fragments: on how many of a sample's first fragments a projection is fitted: enough for stable directions,
+            few enough that one process embeds them soon.
     """
 
     name: str
@@ -26,6 +28,7 @@ class Embedder(Protocol):
     parameters: dict[str, Any]
     dim: int
     is_composition: bool
+    fit_fragments: int
 
     def embed(self, sequences: pa.StringArray, mates: pa.StringArray | None = None) -> np.ndarray:
         """Return (n, D) float32 vectors; a fragment too short to say anything gets a row of NaN.
@@ -37,15 +40,31 @@ class Embedder(Protocol):
         ...
 
 
-_EMBEDDERS = {"kmer": KmerEmbedder}
+def _make_dnabert(name: str) -> Callable[..., Embedder]:
+    def make(**parameters) -> Embedder:
+        # Not above: torch takes seconds to import, and kmer does without it.
+        from readclade.dnabert_embedder import DnabertEmbedder
+
+        return DnabertEmbedder(name, **parameters)
+
+    return make
+
+
+_EMBEDDERS: dict[str, Callable[..., Embedder]] = {
+    "dnabert-s": _make_dnabert("dnabert-s"),
+    "dnabert2": _make_dnabert("dnabert2"),
+    "kmer": KmerEmbedder,
+}
+EMBEDDERS = tuple(_EMBEDDERS)
 
 
 def get_embedder(name: str, parameters: Mapping[str, Any]) -> Embedder:
     """Return the embedder of that name, its model loaded.
 
     Raises:
-        ConfigError: there is no embedder of that name.
+        ConfigError: there is no embedder of that name, or a parameter has a value that it does not take.
+        InputError: the files of its model are missing or damaged.
     """
     if name not in _EMBEDDERS:
-        raise ConfigError(f"there is no embedder '{name}'", remedy=f"choose one of: {', '.join(sorted(_EMBEDDERS))}")
+        raise ConfigError(f"there is no embedder '{name}'", remedy=f"choose one of: {', '.join(EMBEDDERS)}")
     return _EMBEDDERS[name](**parameters)

@@ -27,8 +27,6 @@ from readclade.reads import check_reads, load_reads
 from readclade.shards import write_shard
 from readclade.sources import find_sources
 
-# Enough fragments for stable directions, few enough to embed on one core in seconds.
-_FIT_FRAGMENTS = 50_000
 _PROGRESS = "progress.json"
 
 
@@ -45,14 +43,14 @@ def get_fingerprint(reads: dict, embedder: Embedder, d: int) -> str:
 
 
 def fit_first_fragments(reads: dict, folder: Path, embedder: Embedder, d: int) -> Projection:
-    """Fit the projection on the sample's first fragments (at most 50,000, of its first shard)."""
+    """Fit the projection on the sample's first fragments (as many as the embedder says, of its first shard)."""
     vectors = []
     count = 0
     for batch in read_batches(reads, 0, folder):
-        take = min(len(batch.names), _FIT_FRAGMENTS - count)
+        take = min(len(batch.names), embedder.fit_fragments - count)
         vectors.append(embedder.embed(batch.sequences[:take], None if batch.mates is None else batch.mates[:take]))
         count += take
-        if count == _FIT_FRAGMENTS:
+        if count == embedder.fit_fragments:
             break
     return fit_projection(np.concatenate(vectors), d, embedder.is_composition)
 
@@ -100,6 +98,7 @@ def embed_reads(
     actors: int,
     address: str | None = None,
     report: Callable[[str], None] = lambda line: None,
+    gpus: float = 0,
 ) -> Manifest:
     """Write the shards of one sample and their manifest into `out`.
 
@@ -112,6 +111,7 @@ def embed_reads(
         actors: number of long-lived actors, one CPU each.
         address: a running Ray cluster, or None for one of our own on this machine.
         report: called with lines of progress.
+        gpus: share of a GPU that each actor takes; without any, an actor sees none.
 
     Raises:
         InputError: the reads changed since `fetch`.
@@ -142,7 +142,7 @@ def embed_reads(
     if missing:
         (out / "manifest.json").unlink(missing_ok=True)  # where it stands, all shards stand
         done.write(out / _PROGRESS)
-        for shard in _run_actors(reads_path, out, missing, actors, address, report, reads):
+        for shard in _run_actors(reads_path, out, missing, actors, address, report, reads, gpus):
             shards[shard.file] = shard
             done = replace(done, shards=tuple(shards[file] for file in sorted(shards)))
             done.write(out / _PROGRESS)
@@ -166,7 +166,7 @@ def _load_progress(out: Path, fingerprint: str) -> Manifest | None:
     return replace(manifest, shards=tuple(shard for shard in manifest.shards if shard.is_intact(out)))
 
 
-def _run_actors(reads_path, out, missing, actors, address, report, reads):
+def _run_actors(reads_path, out, missing, actors, address, report, reads, gpus):
     """Yield the missing shards as the actors finish them."""
     started = time.monotonic()
     _start_ray(actors, address)
@@ -182,6 +182,7 @@ def _run_actors(reads_path, out, missing, actors, address, report, reads):
             compute=ray.data.ActorPoolStrategy(size=min(actors, len(missing))),
             batch_size=1,
             num_cpus=1,
+            num_gpus=gpus or None,
         )
         bases = 0
         for finished, row in enumerate(results.iter_rows(), 1):

@@ -76,6 +76,7 @@ class KmerEmbedder:
     name = "kmer"
     revision = "1"
     is_composition = True
+    fit_fragments = 50_000
 
     def __init__(self, k: int = 4):
         self.parameters = {"k": k}

@@ -42,6 +42,9 @@ _PACKAGES = {
     "scikit-learn": "t-SNE of the maps",
     "matplotlib": "draws the figures",
     "jinja2": "fills the report's template",
+    "torch": "computes the networks of dnabert2 and dnabert-s",
+    "tokenizers": "turns reads into their tokens",
+    "safetensors": "reads their weights",
 }
 _FORMATS = {
     ".fastq": ("text/plain", "http://edamontology.org/format_1930", "FASTQ"),

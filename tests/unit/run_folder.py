@@ -126,7 +126,7 @@ def _write_clusters(folder: Path, name: str, names: list[str], clusters: np.ndar
         file["centroids"] = np.zeros((len(taxa), D))
         file["sizes"], file["bases"] = sizes, 8 * sizes
         file["objective"] = np.array([3.0, 2.0, 1.5])
-        file["mean"], file["whitening"] = np.zeros(D), np.eye(D)[:, :2]
+        file["mean"], file["calibration"] = np.zeros(D), np.eye(D)[:, :2]
         file.attrs.update(k=len(taxa), seed=0)
     rows = []
     for number, (size, taxon) in enumerate(zip(sizes, taxa, strict=True)):

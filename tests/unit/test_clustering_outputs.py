@@ -13,9 +13,9 @@ import pytest
 from mpi4py import MPI
 
 from readclade.clustering import outputs
+from readclade.clustering.calibration import LATTICE_STEPS, Calibration
 from readclade.clustering.job import Parameters, cluster_fragments
 from readclade.clustering.outputs import ResultWriter, write_clusters
-from readclade.clustering.whitening import LATTICE_STEPS, Whitening
 from readclade.errors import ConfigError, InputError, ReadcladeError
 from readclade.manifest import Manifest
 from readclade.projection import Projection
@@ -64,8 +64,9 @@ def write_shards(folder: Path, embeddings: np.ndarray, cuts: list[int], lengths=
     )
 
 
-def run(sample, out: Path, k: int, directions: int = D):
-    cluster_fragments(MPI.COMM_SELF, [sample.path], out, Parameters(k, 0, directions, 3), ranks=1)
+def run(sample, out: Path, k: int | None, directions: int = D, algorithm: str = "kmeans"):
+    parameters = Parameters(algorithm, k, 0, directions, 3)
+    cluster_fragments(MPI.COMM_SELF, [sample.path], out, parameters, ranks=1)
     with h5py.File(out / "clusters.h5") as file:
         arrays = {name: data[()] for name, data in file.items()}
         attributes = dict(file.attrs)
@@ -104,7 +105,7 @@ def average_members(sample, result) -> np.ndarray:
                 axis=0,
                 weights=sample.bases[result.cluster == number],
             )
-            for number in range(result.k)
+            for number in range(len(result.arrays["sizes"]))
         ]
     )
 
@@ -118,10 +119,10 @@ def test_the_files_and_nothing_else(result):
 
 def test_clusters_h5_holds_what_the_contract_lists(sample, result):
     arrays = result.arrays
-    r = arrays["whitening"].shape[1]
+    r = arrays["calibration"].shape[1]
     assert r == D
     assert arrays["centroids"].shape == (5, D)
-    assert arrays["whitened_centroids"].shape == (5, r)
+    assert arrays["calibrated_centroids"].shape == (5, r)
     assert arrays["sizes"].tolist() == np.bincount(result.cluster[sample.known], minlength=5).tolist()
     assert arrays["sizes"].sum() == sample.known.sum() == 580
     assert arrays["objective"].ndim == 1
@@ -143,12 +144,12 @@ def test_clusters_h5_opens_as_netcdf_with_named_dimensions(result):
         }
         assert {name: file[name].dimensions for name in file.variables if name not in dimensions} == {
             "centroids": ("cluster", "dimension"),
-            "whitened_centroids": ("cluster", "direction"),
+            "calibrated_centroids": ("cluster", "direction"),
             "sizes": ("cluster",),
             "bases": ("cluster",),
             "objective": ("iteration",),
             "mean": ("dimension",),
-            "whitening": ("dimension", "direction"),
+            "calibration": ("dimension", "direction"),
         }
         for name in file.variables:
             assert np.array_equal(file[name][:], result.arrays[name]), name
@@ -175,7 +176,7 @@ def test_few_long_fragments_come_before_many_short_ones(tmp_path):
 
 def test_centroids_are_the_base_weighted_means_of_the_members(sample, result):
     # The lattice's step in the space of the embeddings, and half of it for the rounding of points and of centroids.
-    step = np.linalg.norm(np.linalg.inv(result.arrays["whitening"]), axis=0).sum() / LATTICE_STEPS
+    step = np.linalg.norm(np.linalg.inv(result.arrays["calibration"]), axis=0).sum() / LATTICE_STEPS
     assert np.abs(result.arrays["centroids"] - average_members(sample, result)).max() <= step
     assert step < 1e-3
 
@@ -183,10 +184,10 @@ def test_centroids_are_the_base_weighted_means_of_the_members(sample, result):
 def test_centroids_of_fewer_directions_are_the_means_within_their_span(sample, tmp_path):
     result = run(sample, tmp_path, 5, directions=3)
     means = average_members(sample, result)
-    whitening, mean = result.arrays["whitening"], result.arrays["mean"]
+    whitening, mean = result.arrays["calibration"], result.arrays["mean"]
     assert whitening.shape == (D, 3)
     whitened = (means - mean) @ whitening
-    assert result.arrays["whitened_centroids"] == pytest.approx(whitened, abs=1.5 / LATTICE_STEPS)
+    assert result.arrays["calibrated_centroids"] == pytest.approx(whitened, abs=1.5 / LATTICE_STEPS)
     assert (result.arrays["centroids"] - mean) @ whitening == pytest.approx(whitened, abs=1.5 / LATTICE_STEPS)
     # Nothing lies outside the span: the base-weighted mean of the whole fills the rest.
     rest = np.linalg.svd(whitening)[0][:, 3:]
@@ -194,14 +195,12 @@ def test_centroids_of_fewer_directions_are_the_means_within_their_span(sample, t
     assert np.abs((means - mean) @ rest).max() > 0.01
 
 
-def test_centroids_of_blobs_that_overlap_are_nearly_the_means(tmp_path):
-    # Lloyd's iterations end when they gain less than a millionth; the centroids are then one step behind.
+def test_centroids_of_blobs_that_overlap_are_the_means(tmp_path):
     rng = np.random.default_rng(4)
     sample = write_shards(tmp_path / "shards", make_embeddings(rng, rng.integers(0, 5, 900), 1.0), [450])
     result = run(sample, tmp_path / "out", 7)
-    whitened = (average_members(sample, result) - result.arrays["mean"]) @ result.arrays["whitening"]
-    lag = ((result.arrays["whitened_centroids"] - whitened) ** 2).sum(axis=1)
-    assert (lag * result.arrays["bases"]).sum() <= 1e-5 * result.arrays["objective"][-1]
+    whitened = (average_members(sample, result) - result.arrays["mean"]) @ result.arrays["calibration"]
+    assert result.arrays["calibrated_centroids"] == pytest.approx(whitened, abs=1.5 / LATTICE_STEPS)
 
 
 def test_each_blob_is_one_cluster(sample, result):
@@ -231,9 +230,9 @@ def test_assignments_stand_in_the_order_of_fragments(sample, result):
     assert result.group.tolist() == result.fragment.tolist()  # without links every fragment is its own group
 
 
-def test_assignments_measure_distance_and_margin_in_whitened_units(sample, result):
-    whitened = (sample.embeddings[sample.known] - result.arrays["mean"]) @ result.arrays["whitening"]
-    distances = np.linalg.norm(whitened[:, None] - result.arrays["whitened_centroids"], axis=2)
+def test_assignments_measure_distance_and_margin_in_calibrated_units(sample, result):
+    whitened = (sample.embeddings[sample.known] - result.arrays["mean"]) @ result.arrays["calibration"]
+    distances = np.linalg.norm(whitened[:, None] - result.arrays["calibrated_centroids"], axis=2)
     nearest = np.sort(distances, axis=1)
     assert np.array_equal(distances.argmin(axis=1), result.cluster[sample.known])
     assert result.distance[sample.known] == pytest.approx(nearest[:, 0], abs=2e-3)
@@ -293,7 +292,29 @@ def test_fragments_that_are_all_the_same(tmp_path):
     assert result.arrays["centroids"][0] == pytest.approx(sample.embeddings[0], abs=1e-12)
     with pytest.raises(ConfigError, match="k = 2 is larger than the number of different fragments, 1"):
         run(sample, tmp_path / "two", 2)
-    assert not (tmp_path / "two").exists()
+    assert list_files(tmp_path / "two") == ["checkpoint"]
+
+
+def test_fragments_without_links_are_one_cluster_where_k_is_found(sample, tmp_path):
+    result = run(sample, tmp_path, None)
+    assert set(result.cluster[sample.known]) == {0}
+    assert set(result.cluster[~sample.known]) == {-1}
+    assert result.arrays["sizes"].tolist() == [580]
+    assert len(result.arrays["objective"]) == 0
+    assert result.attributes["k"] == "auto"
+    assert result.attributes["seeding"] == -1
+    assert result.arrays["centroids"] == pytest.approx(average_members(sample, result), abs=1e-3)
+
+
+def test_fragments_without_links_are_in_no_cluster_of_lsh(sample, tmp_path):
+    result = run(sample, tmp_path, None, algorithm="lsh")
+    assert set(result.cluster) == {-1}
+    assert np.isnan(result.distance).all()
+    assert result.arrays["centroids"].shape == (0, D)
+    assert result.arrays["sizes"].shape == result.arrays["bases"].shape == (0,)
+    assert len((tmp_path / "binning.tsv").read_text().splitlines()) == 3
+    with netCDF4.Dataset(tmp_path / "clusters.h5") as file:
+        assert file["centroids"].shape == (0, D)
 
 
 def test_a_shard_without_anything_known(tmp_path):
@@ -326,7 +347,9 @@ def test_a_manifest_without_shards_is_refused(sample, tmp_path):
     text = sample.path.read_text()
     (tmp_path / "manifest.json").write_text(re.sub(r'"shards": \[.*\]', '"shards": []', text, flags=re.DOTALL))
     with pytest.raises(ReadcladeError, match="holds no shards"):
-        cluster_fragments(MPI.COMM_SELF, [tmp_path / "manifest.json"], tmp_path / "out", Parameters(1, 0, 1, 1))
+        cluster_fragments(
+            MPI.COMM_SELF, [tmp_path / "manifest.json"], tmp_path / "out", Parameters("kmeans", 1, 0, 1, 1)
+        )
 
 
 # Files that exist whole or not at all
@@ -402,11 +425,11 @@ def test_write_clusters_leaves_nothing_when_it_fails(tmp_path):
         "bases": np.ones(2, np.int64),
         "objective": np.zeros(1),
     }
-    whitening = Whitening(np.zeros(3), np.ones((3, 1)), np.ones(1))
+    calibration = Calibration(np.zeros(3), np.ones((3, 1)), np.ones((3, 1)), True)
     with pytest.raises(TypeError):
-        write_clusters(tmp_path, arrays, whitening, {"odd": object()})
+        write_clusters(tmp_path, arrays, calibration, {"odd": object()})
     assert list_files(tmp_path) == []
-    write_clusters(tmp_path, arrays, whitening, {"even": 2})
+    write_clusters(tmp_path, arrays, calibration, {"even": 2})
     assert list_files(tmp_path) == ["clusters.h5"]
 
 
@@ -418,11 +441,14 @@ def test_a_job_that_fails_while_it_writes_leaves_nothing(name, sample, tmp_path,
         calls.append(arguments)
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(f"readclade.clustering.job.{name}", fail)
+    monkeypatch.setattr(outputs, name, fail)
     with pytest.raises(OSError, match="No space left"):
         run(sample, tmp_path, 2)
+    monkeypatch.undo()
     assert len(calls) == 1
-    assert list_files(tmp_path) == []
+    assert list_files(tmp_path) == ["checkpoint"]
+    run(sample, tmp_path, 2)
+    assert list_files(tmp_path) == FILES
 
 
 def test_a_damaged_shard_is_named(tmp_path):

@@ -22,8 +22,9 @@ def list_keys(schema: dict, prefix: str = "") -> list[str]:
 
 def test_check_config_fills_every_default_at_every_depth():
     config = check_config({"embedder": {"k": 5}})
-    assert config["embedder"] == {"name": "kmer", "k": 5, "d": 32}
-    assert config["clustering"] == {"k": "auto", "seed": 0, "directions": 16, "seedings": 8}
+    networks = {"weights": "hub", "precision": "auto", "window_bp": 2400, "strands": "both"}
+    assert config["embedder"] == {"name": "kmer", "k": 5, "d": 32} | networks
+    assert config["clustering"] == {"algorithm": "kmeans", "k": "auto", "seed": 0, "directions": 16, "seedings": 8}
     assert config["samples"] == "samples.tsv"
     assert config["bins"] is False
 
@@ -73,11 +74,21 @@ def test_readme_and_template_have_every_column(table):
         ({"clustering": {"k": "atuo"}}, "clustering.k is 'atuo'", "'auto' or a whole number of at least 1"),
         ({"clustering": {"k": 3.0}}, "clustering.k is 3.0", "a whole number"),
         ({"clustering": {"k": True}}, "clustering.k is True", "a whole number"),
+        ({"clustering": {"algorithm": "dbscan"}}, "clustering.algorithm is 'dbscan'", "one of kmeans, lsh"),
+        (
+            {"clustering": {"algorithm": "lsh", "k": 12}},
+            "clustering.k is 12",
+            "give clustering.k 'auto' (with clustering.algorithm lsh there are as many clusters as groups;",
+        ),
         ({"clustering": {"seed": -1}}, "clustering.seed is -1", "at least 0 and at most 4294967295"),
         ({"clustering": None}, "clustering is None", "keys and values of its own (how fragments are grouped)"),
         ({"embedder": {"k": 6}}, "embedder.k is 6", "one of 4, 5"),
         ({"embedder": {"k": 4.0}}, "embedder.k is 4.0", "one of 4, 5"),
-        ({"embedder": {"name": "bert"}}, "embedder.name is 'bert'", "give embedder.name kmer"),
+        (
+            {"embedder": {"name": "bert"}},
+            "embedder.name is 'bert'",
+            "give embedder.name one of kmer, dnabert2, dnabert-s",
+        ),
         ({"embedder": {"d": 257, "k": 5}}, "embedder.d is 257", "at least 2 and at most 256"),
         ({"embedder": {"d": 200}}, "embedder.d is 200", "at most 136 (there are 136 different k-mers"),
         ({"shards": {"bases": 10}}, "shards.bases is 10", "at least 1000"),
@@ -98,6 +109,8 @@ def test_check_config_refuses(config, message, remedy):
 def test_check_config_allows_what_the_edges_allow():
     check_config({"embedder": {"d": 136}, "clustering": {"k": 1}, "labelling": {"support": 1}})
     check_config({"embedder": {"d": 256, "k": 5}})
+    check_config({"embedder": {"d": 256, "name": "dnabert2"}})
+    check_config({"clustering": {"algorithm": "lsh"}})
 
 
 def test_check_config_takes_another_schema(tmp_path):

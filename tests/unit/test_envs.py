@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 ENVS = sorted((ROOT / "envs").glob("*.yaml"))
 RULE_FILES = sorted((ROOT / "rules").glob("*.smk"))
 # The packages that have another name in conda than on PyPI.
-PYPI_NAMES = {"ray-data": "ray", "python-isal": "isal", "matplotlib-base": "matplotlib"}
+PYPI_NAMES = {"ray-data": "ray", "python-isal": "isal", "matplotlib-base": "matplotlib", "pytorch": "torch"}
 # The modules that have another name than their conda package.
 CONDA_NAMES = {
     "Bio": "biopython",
@@ -22,6 +22,7 @@ CONDA_NAMES = {
     "PIL": "pillow",
     "ray": "ray-data",
     "sklearn": "scikit-learn",
+    "torch": "pytorch",
     "yaml": "pyyaml",
 }
 EXPECTED = {"fetch", "embed", "stage", "cluster", "label", "report"}
@@ -66,7 +67,17 @@ def test_locks_agree_where_they_overlap():
     }
 
 
-@pytest.mark.parametrize("name", ["run", "dev"])
+def test_torch_of_every_lock_is_one_release():
+    run, cpu, cuda = (read_lock(f"{name}.txt") for name in ("run", "torch-cpu", "cuda"))
+    assert cpu == {"torch": f"{run['torch']}+cpu"}
+    assert {name: cuda[name] for name in run.keys() & cuda.keys()} == {
+        name: run[name] for name in run.keys() & cuda.keys()
+    }
+    assert any(name.startswith("nvidia-") for name in cuda)
+    assert not any(name.startswith(("nvidia-", "cuda-", "triton")) for name in run)
+
+
+@pytest.mark.parametrize("name", ["run", "dev", "cuda"])
 def test_lock_has_every_requirement_with_a_hash_and_no_index(name):
     wanted = re.findall(r"^([A-Za-z0-9_-]+)", (ROOT / "requirements" / f"{name}.in").read_text(), re.MULTILINE)
     locked = read_lock(f"{name}.txt")

@@ -11,8 +11,8 @@ from mpi4py import MPI
 from scipy import stats
 from sklearn.cluster import KMeans
 
+from readclade.clustering.calibration import LATTICE_STEPS, fit_calibration
 from readclade.clustering.kmeans import Points, _hash_uniform, _iterate, run_kmeans, seed_centroids
-from readclade.clustering.whitening import LATTICE_STEPS, fit_whitening
 from readclade.errors import ConfigError
 from readclade.kmer import KmerEmbedder
 from readclade.projection import fit_projection
@@ -48,8 +48,8 @@ def demo_points(request) -> Points:
     vectors = KmerEmbedder(4).embed(*(pa.array(column, pa.string()) for column in zip(*mates, strict=True)))
     embeddings = fit_projection(vectors, 32, True).apply(vectors)
     weights = np.array([len(first) + len(second) for first, second in mates])
-    whitening = fit_whitening(MPI.COMM_SELF, {0: (embeddings, weights)}, 32, 16)
-    return make_points(whitening.to_lattice(embeddings), weights)
+    calibration = fit_calibration(embeddings, weights, np.zeros((0, 32)), np.zeros(0), 16)
+    return make_points(calibration.to_lattice(embeddings), weights)
 
 
 def measure(points: Points, centroids: np.ndarray) -> tuple[list[int], int]:
@@ -328,7 +328,7 @@ def test_one_point():
 
 
 def test_more_clusters_than_points_are_refused():
-    with pytest.raises(ConfigError, match=r"k = 4 is larger than the number of fragments .*, 3\n") as caught:
+    with pytest.raises(ConfigError, match=r"k = 4 is larger than the number of groups .*, 3\n") as caught:
         run_kmeans(make_points([[1], [2], [3]]), 4)
     assert "smaller" in caught.value.remedy
 

@@ -17,7 +17,7 @@ def test_find_sources_follows_imports():
     assert get_modules("stage_shards") == {"staging"}
     assert get_modules("fetch_reads") == {"fastq", "read_statistics", "reads"}
     assert {"embedding", "kmer", "projection", "shards", "fastq"} <= get_modules("embed_fragments")
-    assert {"job", "kmeans", "whitening", "outputs", "communicator"} <= get_modules("cluster_fragments")
+    assert {"job", "kmeans", "calibration", "linking", "discovery", "outputs"} <= get_modules("cluster_fragments")
 
 
 @pytest.mark.parametrize("script", ["fetch_reads", "embed_fragments", "stage_shards", "cluster_fragments"])

@@ -77,10 +77,11 @@ def test_letters_are_refused_with_their_read(fresh):
     assert_refused(fresh.run("reads/long/reads.json"), "long.fastq.gz:6", "read 2 holds 'R'")
 
 
-def test_automatic_k_is_refused_until_it_exists(fresh):
-    done = fresh.run("results/long/cluster/clusters.h5", config={"clustering": {"k": "auto"}})
-    assert_refused(done, "cannot be found automatically yet", "set clustering: k", "logs/cluster/long.log")
-    assert not (fresh.directory / "results/long/cluster/clusters.h5").exists()
+def test_lsh_with_a_number_of_clusters(fresh):
+    done = fresh.run("-n", config={"clustering": {"algorithm": "lsh", "k": 3}})
+    assert_refused(done, "config: clustering.k is 3", "remedy: give clustering.k 'auto'", "clustering.algorithm lsh")
+    done = fresh.run("-n", config={"clustering": {"algorithm": "lsh"}})
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_k_larger_than_the_sample(fresh):

@@ -1,0 +1,231 @@
+"""The network of DNABERT-2 and DNABERT-S: a BERT encoder with ALiBi in place of positions and a gated MLP.
+
+Written from the published architecture so that no code from a model repository is ever executed. The modules bear the
+names of the published weights, so that a file's keys are the module's own.
+
+Source: DNABERT-2 (Zhou et al. 2023, arXiv 2306.15006); ALiBi (Press et al. 2021, arXiv 2108.12409), here symmetric;
+gated MLP "GEGLU" (Shazeer 2020, arXiv 2002.05202).
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from readclade.errors import InputError
+from readclade.weights import check_tensors, read_tensors
+
+# Heads of the published files that say nothing about an embedding: the masked-language model's and BERT's pooler.
+_IGNORED = ("cls.", "pooler.")
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Sizes of the network; the defaults are DNABERT-2's. Names as in the published config.json."""
+
+    vocab_size: int = 4096
+    type_vocab_size: int = 2
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    layer_norm_eps: float = 1e-12
+
+
+def get_alibi_slopes(heads: int) -> list[float]:
+    """Return the slope of each head's distance penalty.
+
+    A power of two has the geometric series that starts and ends 2^(-8 / heads) ... 2^-8; any other number takes the
+    series of the power of two below it, then every second member of the series of the power above it.
+
+    Source: Press et al. 2021, section 3 and the reference implementation.
+    """
+    below = 2 ** int(math.log2(heads))
+    series = [2 ** (-8 * i / below) for i in range(1, below + 1)]
+    return series + [2 ** (-4 * i / below) for i in range(1, 2 * (heads - below), 2)]
+
+
+def get_alibi_bias(heads: int, tokens: int, like: Tensor) -> Tensor:
+    """Return (1, heads, tokens, tokens): -slope * |i - j|, of the type and on the device of `like`."""
+    slopes = torch.tensor(get_alibi_slopes(heads), device=like.device)  # (heads,)
+    position = torch.arange(tokens, device=like.device)  # (tokens,)
+    distance = (position[:, None] - position[None, :]).abs()  # (tokens, tokens)
+    return (-slopes[:, None, None] * distance).to(like.dtype)[None]  # (1, heads, tokens, tokens)
+
+
+class FloatLayerNorm(nn.LayerNorm):
+    """LayerNorm in float32, whatever the type of its input: half precision cannot hold the squares it sums."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x, normalised over its last dimension, in x's own type."""
+        return super().forward(x.float()).to(x.dtype)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with a bias on the scores, then LayerNorm(dense(attention) + x)."""
+
+    def __init__(self, config: NetworkConfig):
+        super().__init__()
+        size = config.hidden_size
+        self.heads = config.num_attention_heads
+        self.add_module("self", nn.ModuleDict({"Wqkv": nn.Linear(size, 3 * size)}))
+        self.output = nn.ModuleDict(
+            {"dense": nn.Linear(size, size), "LayerNorm": FloatLayerNorm(size, config.layer_norm_eps)}
+        )
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        """Attend from every token to every token.
+
+        Args:
+            x: (batch, tokens, hidden).
+            bias: (batch or 1, heads, tokens, tokens), added to the scores; -inf hides a key.
+        """
+        batch, tokens, hidden = x.shape
+        qkv = self.get_submodule("self").Wqkv(x)  # (batch, tokens, 3 * hidden)
+        qkv = qkv.view(batch, tokens, 3, self.heads, hidden // self.heads)  # (batch, tokens, 3, heads, hidden / heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each (batch, heads, tokens, hidden / heads)
+        # softmax(query key^T / sqrt(hidden / heads) + bias) value
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)  # as query
+        mixed = mixed.transpose(1, 2).reshape(batch, tokens, hidden)  # (batch, tokens, hidden)
+        return self.output.LayerNorm(self.output.dense(mixed) + x)  # (batch, tokens, hidden)
+
+
+class GatedMlp(nn.Module):
+    """LayerNorm(wo(gelu(a) * b) + x), where a and b are the halves of one linear map of x."""
+
+    def __init__(self, config: NetworkConfig):
+        super().__init__()
+        self.gated_layers = nn.Linear(config.hidden_size, 2 * config.intermediate_size, bias=False)
+        self.wo = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.layernorm = FloatLayerNorm(config.hidden_size, config.layer_norm_eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map each token by itself; x: (batch, tokens, hidden)."""
+        activation, gate = self.gated_layers(x).chunk(2, dim=-1)  # each (batch, tokens, intermediate)
+        return self.layernorm(self.wo(F.gelu(activation) * gate) + x)  # (batch, tokens, hidden)
+
+
+class Layer(nn.Module):
+    """One layer of the encoder."""
+
+    def __init__(self, config: NetworkConfig):
+        super().__init__()
+        self.attention = Attention(config)
+        self.mlp = GatedMlp(config)
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        """Return (batch, tokens, hidden) from the same."""
+        return self.mlp(self.attention(x, bias))  # (batch, tokens, hidden)
+
+
+class Network(nn.Module):
+    """The encoder, from token ids to one vector for each token."""
+
+    def __init__(self, config: NetworkConfig):
+        super().__init__()
+        self.config = config
+        size = config.hidden_size
+        self.embeddings = nn.ModuleDict(
+            {
+                "word_embeddings": nn.Embedding(config.vocab_size, size),
+                "token_type_embeddings": nn.Embedding(config.type_vocab_size, size),
+                "LayerNorm": FloatLayerNorm(size, config.layer_norm_eps),
+            }
+        )
+        self.encoder = nn.ModuleDict({"layer": nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))})
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """Return (batch, tokens, hidden) in the type of the weights.
+
+        A token's vector depends on no padding: padded keys are hidden from every query, padded rows are exactly 0.
+
+        Args:
+            input_ids: (batch, tokens), any integer type.
+            attention_mask: (batch, tokens), any integer type, 0 at padding; None where there is no padding, which is
+                faster, since one bias then serves the whole batch.
+        """
+        table = self.embeddings.word_embeddings.weight  # (vocabulary, hidden)
+        kind = self.embeddings.token_type_embeddings.weight[0]  # (hidden,): one sequence has one type
+        x = self.embeddings.LayerNorm(F.embedding(input_ids.long(), table) + kind)  # (batch, tokens, hidden)
+        bias = get_alibi_bias(self.config.num_attention_heads, x.shape[1], x)  # (1, heads, tokens, tokens)
+        if attention_mask is not None:
+            padded = attention_mask == 0  # (batch, tokens)
+            bias = bias.masked_fill(padded[:, None, None, :], -torch.inf)  # (batch, heads, tokens, tokens)
+        for layer in self.encoder.layer:
+            x = layer(x, bias)  # (batch, tokens, hidden)
+        return x if attention_mask is None else x.masked_fill(padded[:, :, None], 0)  # (batch, tokens, hidden)
+
+
+def read_config(config: str | PathLike[str] | Mapping[str, Any]) -> NetworkConfig:
+    """Return the sizes that a config.json, or what was read from one, states; DNABERT-2's where it states none.
+
+    Raises:
+        InputError: it cannot be read, is no JSON object, or describes a network that this is not.
+    """
+    path = None if isinstance(config, Mapping) else config
+    if path is not None:
+        try:
+            config = json.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"cannot be read: {error.strerror or error}", path=path, remedy="check the path") from None
+        except ValueError as error:
+            raise InputError(f"is no JSON ({error})", path=path, remedy="download config.json again") from None
+        if not isinstance(config, dict):
+            raise InputError("holds no JSON object", path=path, remedy="give the model's own config.json")
+    sizes = {field.name: config[field.name] for field in fields(NetworkConfig) if field.name in config}
+    for name, size in sizes.items():
+        kind = float if name == "layer_norm_eps" else int
+        if isinstance(size, bool) or not isinstance(size, (int, kind)) or size <= 0:
+            raise InputError(f"{name} is {size!r}, not a positive number", path=path, remedy="use the model's own file")
+    network = NetworkConfig(**sizes)
+    if network.hidden_size % network.num_attention_heads:
+        raise InputError(
+            f"hidden_size {network.hidden_size} is not a multiple of num_attention_heads {network.num_attention_heads}",
+            path=path,
+            remedy="use the model's own config.json",
+        )
+    if config.get("hidden_act", "gelu") != "gelu":
+        raise InputError(
+            f"hidden_act is {config['hidden_act']!r}, but DNABERT-2 has gelu",
+            path=path,
+            remedy="use the config.json of DNABERT-2 or DNABERT-S",
+        )
+    return network
+
+
+def load(weights: str | PathLike[str], config: str | PathLike[str] | Mapping[str, Any]) -> Network:
+    """Return the network with published weights, in float32 on the CPU and in eval mode.
+
+    No gradients are recorded; call `requires_grad_()` to train it.
+
+    Args:
+        weights: .safetensors or .bin file; its keys may begin with `bert.` (DNABERT-2) or not (DNABERT-S).
+        config: config.json, or a mapping with its keys; missing ones are DNABERT-2's.
+
+    Raises:
+        InputError: a file that cannot be read or is damaged, keys that are missing or unexpected, shapes that do not
+            fit the configuration, values that are no finite numbers.
+    """
+    with torch.device("meta"):  # takes neither memory nor random numbers for weights that are replaced below
+        network = Network(read_config(config))
+    tensors = check_tensors(
+        read_tensors(weights), {key: value.shape for key, value in network.state_dict().items()}, weights, _IGNORED
+    )
+    network.load_state_dict(tensors, assign=True)
+    return network.eval().requires_grad_(False)
+
+
+def set_precision(network: Network, dtype: torch.dtype) -> Network:
+    """Change the network's weights to a type in place, all but those of LayerNorm, which stay float32."""
+    network.to(dtype)
+    for module in network.modules():
+        if isinstance(module, FloatLayerNorm):
+            module.float()
+    return network

@@ -1,0 +1,162 @@
+"""Published models: which files of which revision, and how they come onto this machine.
+
+Only configuration, tokenizer and weights are fetched, never code, and a file whose SHA-256 is not the pinned one is
+never seen under its name.
+"""
+
+import hashlib
+import http.client
+import os
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from readclade.errors import InputError
+from readclade.files import hash_file, replace_when_done
+
+_ENDPOINT = "https://huggingface.co"
+_BLOCK_BYTES = 2**20
+_TIMEOUT_S = 60
+_TRIES = 3
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A file of a published model: its name, size in bytes and SHA-256."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """A repository on the hub at one commit, and the files of it that are used."""
+
+    repository: str
+    revision: str
+    files: tuple[ModelFile, ...]
+
+    def get_url(self, file: ModelFile) -> str:
+        """Return where a file is downloaded from; HF_ENDPOINT names a mirror, as in the hub's own tools."""
+        endpoint = os.environ.get("HF_ENDPOINT") or _ENDPOINT
+        return f"{endpoint.rstrip('/')}/{self.repository}/resolve/{self.revision}/{file.name}"
+
+
+# The sums of the weights are those under which the hub stores them (Git LFS).
+MODELS = {
+    "dnabert2": Model(
+        "zhihan1996/DNABERT-2-117M",
+        "7bce263b15377fc15361f52cfab88f8b586abda0",
+        (
+            ModelFile("config.json", 904, "ba9bdafaff0cc3e30556927474d4a179519a9864012bed2628e9f1bc23c84bfd"),
+            ModelFile("tokenizer.json", 167_908, "5d178e8ce2ba55df97fff197f4b30f40133b95d7096be398c2df6b526c5d8cd3"),
+            ModelFile(
+                "pytorch_model.bin", 468_354_983, "7ff39ec77a484dd01070a41bfd6e95cdd7247bec80fe357ab43a4be33687aeba"
+            ),
+        ),
+    ),
+    "dnabert-s": Model(
+        "zhihan1996/DNABERT-S",
+        "00e47f96cdea35e4b6f5df89e5419cbe47d490c6",
+        (
+            ModelFile("config.json", 1_025, "d54c142114563aa34ef7c2b54ccc921d08e50cd7c3cd69c439d5e0d2bbcfcdee"),
+            ModelFile("tokenizer.json", 168_203, "667f5a0e6e9630f7052b004784dda7c7aeba395cc4ca3c01b11b02e6aa29d7b1"),
+            ModelFile(
+                "pytorch_model.bin", 468_320_053, "f3cfc3d0541859df64759e758cc4bc40fe1d5760799a7d098a9f9f09501c1e5f"
+            ),
+        ),
+    ),
+}
+
+
+def get_cache() -> Path:
+    """Return the folder that downloaded models are kept in."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "readclade"
+
+
+def find_model(model: Model, folder: str | os.PathLike[str] | None = None, cache: Path | None = None) -> list[Path]:
+    """Return the paths of a model's configuration, tokenizer and weights, downloaded where they are missing.
+
+    Args:
+        model: what to download.
+        folder: holds config.json, tokenizer.json and model.safetensors or pytorch_model.bin, which may be the user's
+            own; then nothing is downloaded, and nothing compared with the pinned sums.
+        cache: where downloads are kept; by default in the user's cache folder.
+
+    Raises:
+        InputError: the folder lacks a file, or a file cannot be downloaded whole.
+    """
+    if folder is not None:
+        return _find_local(Path(folder))
+    store = (cache or get_cache()) / model.repository.replace("/", "--") / model.revision
+    paths = []
+    for file in model.files:
+        path = store / file.name
+        if not (path.is_file() and path.stat().st_size == file.size and hash_file(path) == file.sha256):
+            _download(model, file, path)
+        paths.append(path)
+    return paths
+
+
+def _find_local(folder: Path) -> list[Path]:
+    weights = [folder / name for name in WEIGHTS if (folder / name).is_file()]
+    missing = [name for name in ("config.json", "tokenizer.json") if not (folder / name).is_file()]
+    missing += [] if weights else [" or ".join(WEIGHTS)]
+    if missing:
+        raise InputError(
+            f"lacks {', '.join(missing)}",
+            path=folder,
+            remedy="name the folder that holds the model's configuration, tokenizer and weights",
+        )
+    return [folder / "config.json", folder / "tokenizer.json", weights[0]]
+
+
+def _download(model: Model, file: ModelFile, path: Path) -> None:
+    """Fetch one file to its place in the cache; try again where the connection was at fault."""
+    url = model.get_url(file)
+    for left in reversed(range(_TRIES)):
+        try:
+            with replace_when_done(path) as temporary:
+                _fetch(url, file, temporary)
+            return
+        except urllib.error.HTTPError as error:
+            if left and error.code >= 500:
+                time.sleep(1)
+                continue
+            raise _fail(model, url, f"the server answers {error.code} {error.reason}", path) from None
+        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+            if left:
+                time.sleep(1)
+                continue
+            raise _fail(model, url, str(getattr(error, "reason", error)), path) from None
+
+
+def _fetch(url: str, file: ModelFile, path: Path) -> None:
+    digest, size = hashlib.sha256(), 0
+    with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response, open(path, "wb") as out:
+        while block := response.read(_BLOCK_BYTES):
+            out.write(block)
+            digest.update(block)
+            size += len(block)
+    if size < file.size:
+        raise http.client.HTTPException(f"the connection ended after {size:,} of {file.size:,} bytes")
+    if digest.hexdigest() != file.sha256:
+        raise InputError(
+            f"has SHA-256 {digest.hexdigest()} in place of {file.sha256}, so it was not kept",
+            path=url,
+            remedy="try again; where a proxy or mirror stands between, look at what it delivers",
+        )
+
+
+def _fail(model: Model, url: str, reason: str, path: Path) -> InputError:
+    wanted = "".join(f"\n    {model.get_url(file)}  {file.size} bytes, SHA-256 {file.sha256}" for file in model.files)
+    return InputError(
+        f"cannot be downloaded: {reason}",
+        path=url,
+        remedy=f"download these files on another machine and put them into {path.parent}, or into a folder of your own"
+        f" that you name as the embedder's weights:{wanted}",
+    )
