@@ -12,15 +12,20 @@ import pyarrow as pa
 import pytest
 
 from readclade.kmer import KmerEmbedder
-from readclade.manifest import Manifest
+from readclade.manifest import Manifest, read_manifest
 from readclade.projection import Projection, fit_projection
 from readclade.shards import Batch, write_shard
+from readclade.simulation import COMPLEMENT, add_errors, read_fasta, simulate_long_reads
 
+GENOMES = Path(__file__).parents[2] / "demo/genomes"
 TIMEOUT_SECONDS = 120  # a rank that waits for ever would hit this; the slowest launch takes some seconds
 
 
-def write_sample(folder: Path, sample: str, fragments: list, sizes: list[int], projection: Projection) -> Path:
-    """Write (name, sequence, mate) fragments as shards of the given sizes; return the path of their manifest."""
+def write_sample(folder: Path, platform: str, fragments: list, sizes: list[int], projection: Projection) -> Path:
+    """Write (name, sequence, mate) fragments as shards of the given sizes; return the path of their manifest.
+
+    The sample is named after the folder.
+    """
     embedder = KmerEmbedder(4)
 
     def embed(batch: Batch) -> np.ndarray:
@@ -32,42 +37,69 @@ def write_sample(folder: Path, sample: str, fragments: list, sizes: list[int], p
         batch = Batch(
             first,
             *(pa.array(column, pa.string()) for column in (names, sequences, mates)),
-            np.full(size, 0.01, np.float32),
+            np.full(size, 0.01 if platform == "illumina" else 0.05, np.float32),
             sum(map(len, sequences + mates)),
         )
         shards.append(write_shard(folder / f"shard-{number:05d}.parquet", [batch], embed, projection.d))
         first += size
     assert first == len(fragments)
     description = {"name": "kmer", "revision": "1", "parameters": {"k": 4}, "projection": projection.to_json()}
-    fingerprint = format(sum(map(ord, sample)), "064x")
+    fingerprint = format(sum(map(ord, folder.name)), "064x")
     path = folder / "manifest.json"
-    Manifest(sample, "illumina", description, projection.d, fingerprint, tuple(shards)).write(path)
+    Manifest(folder.name, platform, description, projection.d, fingerprint, tuple(shards)).write(path)
     return path
+
+
+def fit(fragments: list) -> Projection:
+    """Return a projection to 24 dimensions that suits (name, sequence, mate) fragments."""
+    vectors = KmerEmbedder(4).embed(pa.array([sequence for _, sequence, _ in fragments]))
+    return fit_projection(vectors, 24, is_composition=True)
+
+
+def read_slices(length: int) -> list[bytes]:
+    """Return the beginning of two genomes."""
+    names = ("Staphylococcus_aureus_N315", "Mycobacterium_leprae_TN")
+    return [b"".join(read_fasta(GENOMES / f"{name}.fa.gz", "").values())[:length] for name in names]
+
+
+def simulate_linked(rng: np.random.Generator) -> list:
+    """Return 4000 read pairs of two genomes at 3x, copies and unknown ones among them."""
+    fragments = []
+    for genome in read_slices(200_000):
+        for begin in rng.integers(0, len(genome) - 400, 2000):
+            mates = genome[begin : begin + 150], genome[begin + 250 : begin + 400].translate(COMPLEMENT)[::-1]
+            fragments.append([add_errors(mate, 0.003, rng).decode() for mate in mates][:: rng.choice([-1, 1])])
+    rng.shuffle(fragments)
+    fragments[3000:3010] = fragments[:10]
+    fragments[2000:2010] = [("N" * 150, "N" * 150)] * 10
+    return [(f"linked.{number}", *mates) for number, mates in enumerate(fragments)]
+
+
+def simulate_long(rng: np.random.Generator) -> list:
+    """Return long reads of two genomes at 8x."""
+    reads = [read.decode() for genome in read_slices(150_000) for read, _ in simulate_long_reads(genome, 8, rng)]
+    rng.shuffle(reads)
+    return [(f"long.{number}", read, "") for number, read in enumerate(reads)]
 
 
 @pytest.fixture(scope="session")
 def manifests(tmp_path_factory, take_reads) -> dict[str, Path]:
-    """Return the manifests of three samples by name.
+    """Return the manifests of samples by name; all but `other` share one projection.
 
-    `pairs`: 700 read pairs in five shards; one shard holds one pair, and of the fourth nothing is known.
-    `long`: 150 long reads in two shards, embedded with the same projection as `pairs`.
-    `other`: 20 long reads, embedded with a projection of their own.
+    `pairs`: 700 read pairs in five shards, few of them linked; one shard holds one pair, and of the fourth nothing is
+    known. `linked`: 4000 read pairs of two genomes in three shards. `long`: about 450 long reads of two genomes in two
+    shards, the second of one read. `other`: 20 reads with a projection of their own.
     """
     mates = zip(take_reads("pairs_1.fastq.gz", 700), take_reads("pairs_2.fastq.gz", 700), strict=True)
     pairs = [(one[0].removesuffix("/1"), one[1], other[1]) for one, other in mates]
     pairs[601:621] = [(name, "N" * len(sequence), "NNN") for name, sequence, _ in pairs[601:621]]
-    long = [(name, sequence, "") for name, sequence, _ in take_reads("long.fastq.gz", 150)]
-
-    def fit(fragments: list) -> Projection:
-        vectors = KmerEmbedder(4).embed(pa.array([sequence for _, sequence, _ in fragments]))
-        return fit_projection(vectors, 24, is_composition=True)
-
-    folder = tmp_path_factory.mktemp("samples")
-    projection = fit(long)
+    linked, long = (simulate(np.random.default_rng(1)) for simulate in (simulate_linked, simulate_long))
+    folder, projection = tmp_path_factory.mktemp("samples"), fit(long)
     return {
-        "pairs": write_sample(folder / "pairs", "pairs", pairs, [400, 1, 200, 20, 79], projection),
-        "long": write_sample(folder / "long", "long", long, [149, 1], projection),
-        "other": write_sample(folder / "other", "other", long[:20], [20], fit(long[:20])),
+        "pairs": write_sample(folder / "pairs", "illumina", pairs, [400, 1, 200, 20, 79], projection),
+        "linked": write_sample(folder / "linked", "illumina", linked, [2500, 1400, 100], projection),
+        "long": write_sample(folder / "long", "ont", long, [len(long) - 1, 1], projection),
+        "other": write_sample(folder / "other", "illumina", pairs[:20], [20], fit(pairs[:20])),
     }
 
 
@@ -79,6 +111,18 @@ def copy_manifest(manifests, tmp_path) -> Callable[[str], Path]:
         return shutil.copytree(manifests[sample].parent, tmp_path / sample) / "manifest.json"
 
     return copy
+
+
+@pytest.fixture
+def make_sample(manifests, tmp_path) -> Callable[..., Path]:
+    """Return a function that writes (sequence, mate) fragments as shards of the given sizes."""
+    projection = Projection.from_json(read_manifest(manifests["pairs"]).embedder["projection"])
+
+    def make(fragments: list[tuple[str, str]], sizes: list[int], platform: str = "illumina") -> Path:
+        named = [(f"r{number}", *mates) for number, mates in enumerate(fragments)]
+        return write_sample(tmp_path / "made", platform, named, sizes, projection)
+
+    return make
 
 
 @pytest.fixture(scope="session")

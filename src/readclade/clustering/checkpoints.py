@@ -5,13 +5,16 @@ other data, by other parameters or by other code is refused: it is deleted, and 
 """
 
 import shutil
+import zlib
 from collections.abc import Callable
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from mpi4py import MPI
 
 from readclade.clustering.communicator import run_on_each
+from readclade.errors import InputError
 from readclade.files import replace_when_done, write_atomically
 
 FOLDER = "checkpoint"
@@ -37,12 +40,19 @@ class Checkpoints:
         write_atomically(path, fingerprint)
 
     def load(self, name: str) -> dict[str, np.ndarray] | None:
-        """Return what was saved under a name, or None. Not collective."""
+        """Return what was saved under a name, or None. Not collective.
+
+        Raises:
+            InputError: the file is damaged.
+        """
         path = self._folder / f"{name}.npz"
         if not path.exists():
             return None
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return dict(file)
+        except (BadZipFile, EOFError, ValueError, zlib.error) as error:
+            raise InputError(f"is damaged: {error}", path=path, remedy=f"delete {self._folder} and run again") from None
 
     def save(self, name: str, **arrays: np.ndarray) -> None:
         """Save arrays under a name; the file appears when it is whole. Not collective."""

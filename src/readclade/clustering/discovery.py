@@ -4,7 +4,7 @@ Too many clusters of pooled vectors are made first (`kmeans`). Composition model
 group moves to the cluster that explains it best, its own cluster judged without it, so that a cluster which is no
 genome of its own loses its groups to those that are. What is left is cleaned in three ways:
 
-- a cluster is dissolved when its groups prefer it no more clearly than the halves of one genome would;
+- each group moves to the cluster in whose spread it lies best (`discriminant`), for genomes vary along themselves;
 - two clusters are one when the groups between them do not part into two heaps. Halves of one normally distributed heap
   lie 2.65 standard deviations apart; links between the two raise the distance that is asked for;
 - last, labels spread along the links between groups, which corrects stretches of foreign composition.
@@ -21,6 +21,7 @@ from scipy import sparse
 
 from readclade.clustering.calibration import Calibration
 from readclade.clustering.composition import score_groups
+from readclade.clustering.discriminant import classify_groups
 from readclade.clustering.kmeans import Points, run_kmeans
 
 _MOST_STARTS = 256  # clusters to begin with
@@ -29,8 +30,10 @@ _LEAST_GROUPS = 4  # of a cluster
 _LEAST_SHARE = 0.004  # of all fragments in a cluster
 _ROUNDS = 8
 _SETTLED = 0.002  # share of groups that may still move
-_LEAST_NEED = 1.3  # 1.33 is what each half of one normally distributed heap shows
-_SHORT_DISTANCE, _LONG_DISTANCE = 4.0, 4.8
+_SETTLING_ROUNDS = 3
+# How many standard deviations apart two clusters must lie: 3.6 for groups that cover 3 kb, 0.5 more for each factor e.
+_DISTANCE, _DISTANCE_GROWTH, _STRETCH = 3.6, 0.5, 3000
+_DISTANCE_BOUNDS = (3.2, 4.9)
 _LEAST_CROSSINGS = 10  # links between two clusters that count as evidence at all
 _LEAST_DEGREE = 1.5  # links of a group, on average, for the same
 _CHANCE = 0.2  # share of the expected crossings that mistaken links can reach
@@ -79,7 +82,6 @@ def find_clusters(
     cores: Cores,
     calibration: Calibration,
     fragments: int,
-    is_short: bool,
     k: int | None,
     seed: int,
     seedings: int,
@@ -89,29 +91,30 @@ def find_clusters(
 
     Args:
         fragments: in the whole job; what is too small for a cluster is measured by it.
-        is_short: whether the groups are of short reads: these lie less far apart, but links join what belongs together.
         k: number of clusters, at most G, or None: it is found.
         seed, seedings: of k-means.
+
+    Raises:
+        ConfigError: there are fewer than k different groups.
     """
     start = max(min(_MOST_STARTS, len(cores) // _GROUPS_PER_START), 2 * k if k else 1)
     points = Points(MPI.COMM_SELF, calibration.to_lattice(cores.vectors), cores.weights, np.arange(len(cores)))
     # Fewer different points than clusters: k-means would refuse.
     start = min(start, len(np.unique(points.points, axis=0)))
-    if start < 2:
-        return np.zeros(len(cores), np.int64)
     fewest = k or 1
+    if start < 2 and fewest == 1:
+        return np.zeros(len(cores), np.int64)
     labels = _refine(cores, _overcluster(points, start, seed, seedings), _ROUNDS)
     labels = _drop_small(cores, labels, fragments, fewest)
     report(f"{start} clusters to begin with, {_count(labels)} after each group chose its own")
-    labels = _dissolve(cores, labels, fewest)
-    report(f"{_count(labels)} clusters that their groups need")
-    distance = np.inf if k else _SHORT_DISTANCE if is_short else _LONG_DISTANCE
-    labels = _drop_small(cores, _merge(cores, labels, distance, fewest), fragments, fewest)
+    labels = _merge(cores, _settle(cores, labels, fewest), fewest, is_counted=k is not None)
+    labels = _drop_small(cores, labels, fragments, fewest)
     if _count(labels) < fewest:
         return _overcluster(points, k, seed, seedings)
     for _ in range(2):
         spread = _spread(cores, labels)
         labels = spread if _count(spread) >= fewest else labels
+    labels = _settle(cores, labels, fewest)
     report(f"{_count(labels)} clusters that lie apart")
     return labels
 
@@ -159,36 +162,9 @@ def _drop_small(cores: Cores, labels: np.ndarray, fragments: int, fewest: int) -
     return labels
 
 
-def _measure_needs(cores: Cores, labels: np.ndarray) -> np.ndarray:
-    """Return (K,): by how many standard deviations a cluster's groups prefer it to the next best."""
-    scores = score_groups(cores.words, labels, _count(labels))[0]
-    rows, letters = np.arange(len(labels)), cores.words.sum(axis=1, dtype=np.float64)
-    own = scores[rows, labels]
-    scores[rows, labels] = -np.inf
-    gaps = (own - scores.max(axis=1)) / np.maximum(letters, 1)
-    needs = np.empty(_count(labels))
-    for label in range(len(needs)):
-        mean, variance = _describe(gaps[labels == label], letters[labels == label])
-        needs[label] = mean / np.sqrt(variance + 1e-12)
-    return needs
-
-
 def _describe(values: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
     mean = np.average(values, weights=weights)
     return mean, np.average((values - mean) ** 2, weights=weights)
-
-
-def _dissolve(cores: Cores, labels: np.ndarray, fewest: int) -> np.ndarray:
-    """Dissolve the cluster that is needed least, as long as one is not needed."""
-    while _count(labels) > fewest:
-        needs = _measure_needs(cores, labels)
-        least = int(needs.argmin())
-        if needs[least] >= _LEAST_NEED:
-            break
-        fewer = _give_up(cores, labels, np.arange(len(needs)) == least)
-        refined = _refine(cores, fewer, 3)
-        labels = refined if _count(refined) >= fewest else fewer
-    return labels
 
 
 def measure_distances(cores: Cores, labels: np.ndarray) -> np.ndarray:
@@ -225,21 +201,45 @@ def _measure_joining(crossings: np.ndarray, a: int, b: int) -> float:
     return float(np.clip(crossings[a, b] * (of_a + of_b) / (of_a * of_b) - _CHANCE, 0, 1))
 
 
-def _merge(cores: Cores, labels: np.ndarray, least: float, fewest: int) -> np.ndarray:
-    """Merge pairs of clusters that are each other's nearest and nearer than `least`, until none is or `fewest` are left."""
+def get_least_distances(cores: Cores, labels: np.ndarray) -> np.ndarray:
+    """Return (K, K): the distance from which two clusters count as two genomes.
+
+    Short groups scatter by chance, hence normally; long ones by their genomes' islands, whose heaps lie far apart.
+    """
+    stretches = np.array([np.median(cores.weights[labels == label]) for label in range(_count(labels))])
+    shorter = np.minimum(stretches[:, None], stretches)
+    return np.clip(_DISTANCE + _DISTANCE_GROWTH * np.log(shorter / _STRETCH), *_DISTANCE_BOUNDS)
+
+
+def _merge(cores: Cores, labels: np.ndarray, fewest: int, is_counted: bool) -> np.ndarray:
+    """Merge clusters that are each other's nearest and too near, the nearer half of such pairs at a time.
+
+    Args:
+        is_counted: merge down to `fewest` clusters, however far apart they lie.
+    """
     while _count(labels) > fewest:
-        distances = measure_distances(cores, labels)
+        distances = measure_distances(cores, labels) / get_least_distances(cores, labels)
         nearest = distances.argmin(axis=1)
         pairs = [(distances[a, b], a, b) for a, b in enumerate(nearest) if a < b and nearest[b] == a]
-        merged = labels.copy()
-        for distance, a, b in sorted(pairs)[: _count(labels) - fewest]:
-            if distance < least:
-                merged[labels == b] = a
-        if np.array_equal(merged, labels):
+        pairs = sorted(pair for pair in pairs if is_counted or pair[0] < 1)
+        if not pairs:
             break
-        merged = _renumber(merged)
-        refined = _refine(cores, merged, 3)
-        labels = refined if _count(refined) >= fewest else merged
+        merged = labels.copy()
+        for _, a, b in pairs[: min((len(pairs) + 1) // 2, _count(labels) - fewest)]:
+            merged[labels == b] = a
+        labels = _settle(cores, _renumber(merged), fewest)
+    return labels
+
+
+def _settle(cores: Cores, labels: np.ndarray, fewest: int) -> np.ndarray:
+    """Let every group move to the cluster in whose spread it lies best, as long as enough clusters are left."""
+    for _ in range(_SETTLING_ROUNDS):
+        if _count(labels) == 1:
+            break
+        better = classify_groups(cores.words, labels, _count(labels))
+        if len(np.unique(better)) < fewest or np.array_equal(better, labels):
+            break
+        labels = _renumber(better)
     return labels
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from mpi4py import MPI
 
 from readclade.clustering.calibration import Calibration
-from readclade.clustering.communicator import gather_rows, sum_integers
-from readclade.clustering.composition import SCORE_STEPS, WORDS, count_words, make_models, score_fragments
+from readclade.clustering.communicator import gather_rows, run_on_each
+from readclade.clustering.composition import SCORE_STEPS, count_words, make_models, score_fragments
 from readclade.clustering.discovery import Cores, find_clusters, make_link_matrix
 from readclade.clustering.exchange import Layout, look_up
 from readclade.clustering.linking import LinkedFragments
@@ -71,20 +71,28 @@ def discover(
     seedings: int,
     report: Callable[[str], None],
 ) -> Discovery | None:
-    """Find the clusters and their models; None where there are too few groups for k clusters. Collective."""
+    """Find the clusters and their models; None where there are too few groups for k clusters. Collective.
+
+    Raises:
+        RankError: the groups are too much alike for k clusters.
+    """
     comm = layout.comm
     ids = choose_cores(comm, groups, is_short)
     if k is not None and len(ids) < 2 * k:
         return None
     cores = _gather_cores(layout, linked, groups, sequences, ids)
-    labels = np.zeros(len(ids), np.int64)
-    models = np.zeros((1, WORDS))
-    if cores is not None:
-        report(f"{len(ids):,} groups to find clusters from")
-        labels = find_clusters(cores, calibration, layout.count, is_short, k, seed, seedings, report)
-        count = int(labels.max(initial=0)) + 1
-        models = make_models(np.stack([cores.words[labels == k].sum(axis=0, dtype=np.float64) for k in range(count)]))
-    labels, models = comm.bcast((labels, models))
+    report(f"{len(ids):,} groups to find clusters from")
+
+    def find() -> tuple[np.ndarray, np.ndarray] | None:
+        if cores is None:
+            return None
+        labels = find_clusters(cores, calibration, layout.count, k, seed, seedings, report)
+        counts = [
+            cores.words[labels == label].sum(axis=0, dtype=np.float64) for label in range(labels.max(initial=0) + 1)
+        ]
+        return labels, make_models(np.stack(counts))
+
+    labels, models = comm.bcast(run_on_each(comm, find))
     return Discovery(ids, labels, models)
 
 

@@ -16,11 +16,11 @@ import numpy as np
 from mpi4py import MPI
 from threadpoolctl import threadpool_limits
 
-from readclade.clustering.finding import discover, find_places, place_fragments
-from readclade.clustering.calibration import Calibration, fit_calibration
+from readclade.clustering.calibration import fit_calibration
 from readclade.clustering.checkpoints import Checkpoints
 from readclade.clustering.communicator import check_size, gather_rows, run_on_each, sum_integers
 from readclade.clustering.exchange import Layout, look_up
+from readclade.clustering.finding import discover, find_places, place_fragments
 from readclade.clustering.kmeans import Points, run_kmeans
 from readclade.clustering.linking import LinkedFragments, Links, link_fragments
 from readclade.clustering.outputs import Outcome, write_outcome
@@ -119,7 +119,7 @@ def _link(layout: Layout, entries, part: Part, checkpoints: Checkpoints, note) -
     names = {number: f"links-{number:05d}" for number in range(layout.comm.rank, len(entries), layout.comm.size)}
     if checkpoints.have_all(list(names.values())):
         note("links taken from the checkpoint of an earlier run")
-        saved = [checkpoints.load(name) for name in names.values()]
+        saved = run_on_each(layout.comm, lambda: [checkpoints.load(name) for name in names.values()])
 
         def join(key: str, like: np.ndarray) -> np.ndarray:
             return np.concatenate([like, *(one[key] for one in saved)])
@@ -180,9 +180,7 @@ def _cluster(layout: Layout, linked, part: Part, parameters: Parameters, checkpo
     kind = "whitened: too little is linked to measure noise" if calibration.is_whitening else "calibrated"
     total = comm.allreduce(int(useful.sum()))
     note(f"{total:,} groups, {calibration.directions.shape[1]} directions, {kind}")
-    points = Points(
-        comm, calibration.to_lattice(groups.vectors[useful]), groups.bases[useful], groups.ids[useful]
-    )
+    points = Points(comm, calibration.to_lattice(groups.vectors[useful]), groups.bases[useful], groups.ids[useful])
     seeding, objectives = -1, []
     if parameters.algorithm == "lsh":
         labels = _number_groups(layout, groups, roots, part.known)

@@ -4,8 +4,8 @@ Points and centroids lie on an integer lattice (`calibration.LATTICE_STEPS`). Wi
 2^10 directions every product, squared distance and weighted sum is a whole number below 2^53 (distances, in float64
 matrix products) or 2^63 (sums, in int64; those of weighted squared distances in three parts). Whole numbers add up to
 the same in any order, so neither the distribution over ranks nor the matrix library can change what becomes of the
-same lattice points. (The lattice points of two kinds of processor may differ: calibration is floating point.) Ties go to
-the lowest number.
+same lattice points. (The lattice points of two kinds of processor may differ: calibration is floating point.) Ties go
+to the lowest number.
 
 Seeding is k-means|| (Bahmani et al. 2012, "Scalable k-means++"); iterations are Lloyd's, weighted by bases.
 """

@@ -58,7 +58,7 @@ def list_entries(manifests: list[Path]) -> list[Entry]:
     for path in manifests:
         manifest = read_manifest(path)
         first = first or manifest
-        if manifest.embedder != first.embedder:
+        if (manifest.embedder, manifest.d) != (first.embedder, first.d):
             raise InputError(
                 f"was embedded otherwise than {manifests[0]}, so that the vectors cannot be compared",
                 path=path,

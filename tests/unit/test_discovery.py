@@ -1,0 +1,248 @@
+"""The number of clusters and their groups, found on stretches of real genomes that stand for groups of linked reads."""
+
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from readclade.clustering.calibration import Calibration, fit_calibration
+from readclade.clustering.composition import count_words
+from readclade.clustering.discovery import (
+    _LONG_DISTANCE,
+    _SHORT_DISTANCE,
+    Cores,
+    _drop_small,
+    _measure_joining,
+    _spread,
+    find_clusters,
+    make_link_matrix,
+    measure_distances,
+)
+from readclade.clustering.sequences import encode_sequences
+from readclade.errors import ConfigError
+from readclade.kmer import KmerEmbedder
+from readclade.simulation import COMPLEMENT, read_fasta
+
+GENOMES = Path(__file__).parents[2] / "demo/genomes"
+NAMES = ["Staphylococcus_aureus_N315", "Vibrio_cholerae_N16961", "Mycobacterium_leprae_TN"]
+LENGTH = 5000
+PARTS = 5
+D = 24
+
+
+def make_cores(names: list[str], count: int, seed: int = 0) -> tuple[Cores, Calibration, np.ndarray]:
+    """Return `count` stretches of 5 kb of each genome as groups, what calibrates them, and the genome of each.
+
+    Neighbours overlap a little, if at all, and are linked where they do, once for each 100 bases.
+    """
+    rng = np.random.default_rng(seed)
+    reads, places = [], []
+    for number, name in enumerate(names):
+        genome = b"".join(read_fasta(GENOMES / f"{name}.fa.gz", "").values())
+        begins = (len(genome) - LENGTH) * np.arange(count) // count + rng.integers(0, 500, count)
+        for begin in begins.tolist():
+            stretch = genome[begin : begin + LENGTH]
+            reads.append(stretch.decode())
+            places.append((number, begin))
+    order = rng.permutation(len(reads))
+    reads, places = [reads[i] for i in order], np.array(places)[order]
+    step = LENGTH // PARTS
+    parts = [read[begin : begin + step] for read in reads for begin in range(0, LENGTH, step)]
+    embedded = KmerEmbedder(4).embed(pa.array(parts), None).astype(np.float64)
+    _, axes = np.linalg.eigh(np.cov(embedded.T))
+    embedded = (embedded @ axes[:, -D:]).reshape(len(reads), PARTS, D)
+    vectors = embedded.mean(axis=1)
+    deviations = (embedded - vectors[:, None]).reshape(-1, D)
+    mates = [read.encode().translate(COMPLEMENT)[::-1].decode() for read in reads]  # both strands are read
+    sequences = encode_sequences([pa.table({"sequence": reads, "mate": mates})])
+    words = count_words(sequences, np.arange(len(reads)), len(reads)).astype(np.float32)
+    first, second = np.array(list(combinations(range(len(reads)), 2)), np.int64).T
+    overlaps = LENGTH - np.abs(places[first, 1] - places[second, 1])
+    linked = (places[first, 0] == places[second, 0]) & (overlaps >= 100)
+    links = make_link_matrix(len(reads), first[linked], second[linked], overlaps[linked] // 100)
+    weights = np.full(len(reads), LENGTH)
+    calibration = fit_calibration(vectors, weights, deviations, np.full(len(deviations), step), 16)
+    return Cores(vectors, weights, np.full(len(reads), 30), words, links), calibration, places[:, 0]
+
+
+@pytest.fixture(scope="module")
+def three():
+    return make_cores(NAMES, 58)
+
+
+@pytest.fixture(scope="module")
+def one():
+    return make_cores(NAMES[:1], 58)
+
+
+def find(made, k: int | None = None, is_short: bool = True, **options) -> np.ndarray:
+    cores, calibration, _ = made
+    arguments = {"fragments": int(cores.fragments.sum()), "seed": 0, "seedings": 4} | options
+    return find_clusters(cores, calibration, k=k, **arguments)
+
+
+def count_errors(labels: np.ndarray, origin: np.ndarray) -> int:
+    """Return how many groups are not of their cluster's main genome."""
+    table = np.zeros((labels.max() + 1, origin.max() + 1), int)
+    np.add.at(table, (labels, origin), 1)
+    return len(labels) - int(table.max(axis=1).sum())
+
+
+def take(made, chosen: np.ndarray):
+    cores, calibration, origin = made
+    links = cores.links[chosen][:, chosen]
+    arrays = (cores.vectors, cores.weights, cores.fragments, cores.words)
+    return Cores(*(array[chosen] for array in arrays), links), calibration, origin[chosen]
+
+
+# The number that is found
+
+
+@pytest.mark.parametrize("is_short", [True, False])
+@pytest.mark.parametrize("seed", range(2))
+def test_one_genome_is_one_cluster(is_short, seed, one):
+    assert not find(one, is_short=is_short, seed=seed).any()
+
+
+@pytest.mark.parametrize("is_short", [True, False])
+@pytest.mark.parametrize("seed", range(2))
+def test_three_genomes_are_three_clusters(is_short, seed, three):
+    labels = find(three, is_short=is_short, seed=seed)
+    assert sorted(set(labels)) == [0, 1, 2]
+    assert labels.dtype == np.int64
+    assert count_errors(labels, three[2]) <= 2
+
+
+def test_a_genome_of_few_groups_is_found_beside_large_ones(three):
+    _, _, origin = three
+    labels = find(
+        take(three, np.sort(np.concatenate([np.flatnonzero(origin == i)[: [58, 58, 10][i]] for i in range(3)])))
+    )
+    assert labels.max() == 2
+
+
+def test_what_is_found_does_not_depend_on_strands_or_links_within_groups(three):
+    cores, calibration, origin = three
+    bare = replace(cores, links=make_link_matrix(len(cores), *np.zeros((3, 0), np.int64)))
+    labels = find((bare, calibration, origin))
+    assert labels.max() == 2
+    assert count_errors(labels, origin) <= 4
+
+
+def test_find_clusters_repeats_itself(three):
+    lines = [], []
+    one, other = (find(three, report=each.append) for each in lines)
+    assert np.array_equal(one, other)
+    assert lines[0] == lines[1]
+    assert lines[0][-1] == "3 clusters that lie apart"
+
+
+# A number that is given
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 4, 7])
+def test_a_number_that_is_given_is_obeyed(k, three):
+    labels = find(three, k)
+    assert sorted(set(labels)) == list(range(k))
+    if k >= 3:
+        assert count_errors(labels, three[2]) <= 2
+
+
+def test_more_clusters_than_fragments_in_each_could_fill_are_obeyed(one):
+    assert find(one, 30).max() == 29
+
+
+@pytest.mark.parametrize("different", [1, 3])
+def test_more_clusters_than_different_groups_are_refused(different, three):
+    cores, calibration, origin = take(three, np.arange(12))
+    twins = replace(cores, vectors=cores.vectors[np.arange(12) % different])
+    with pytest.raises(ConfigError, match=rf"k = 5 .* different fragments, {different}\n"):
+        find((twins, calibration, origin), 5)
+
+
+# Few groups
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 7])
+def test_few_groups_are_one_cluster(count, three):
+    labels = find(take(three, np.arange(count)))
+    assert labels.tolist() == [0] * count
+
+
+def test_groups_that_are_all_the_same_are_one_cluster(three):
+    assert not find(take(three, np.zeros(100, int))).any()
+
+
+def test_groups_without_words_are_one_cluster(three):
+    cores, calibration, origin = three
+    assert not find((replace(cores, words=np.zeros_like(cores.words)), calibration, origin)).any()
+
+
+# The steps
+
+
+def test_make_link_matrix_is_symmetric_and_cut_off():
+    matrix = make_link_matrix(4, np.array([0, 1, 0]), np.array([1, 3, 2]), np.array([3, 9, 1])).toarray()
+    assert matrix.tolist() == [[0, 3, 1, 0], [3, 0, 0, 5], [1, 0, 0, 0], [0, 5, 0, 0]]
+    assert make_link_matrix(0, *np.zeros((3, 0), np.int64)).shape == (0, 0)
+
+
+def test_measure_distances_tell_genomes_from_halves_of_one(three, one):
+    distances = measure_distances(three[0], three[2])
+    assert np.array_equal(distances, distances.T)
+    assert np.isinf(np.diag(distances)).all()
+    assert distances[np.triu_indices(3, 1)].min() > _LONG_DISTANCE
+    cores, calibration, _ = one
+    leading = calibration.to_lattice(cores.vectors)[:, 0]
+    halves = (leading > np.median(leading)).astype(np.int64)
+    assert measure_distances(cores, halves)[0, 1] < _SHORT_DISTANCE
+
+
+def test_links_bring_clusters_nearer(three):
+    cores, _, origin = three
+    bare = replace(cores, links=make_link_matrix(len(cores), *np.zeros((3, 0), np.int64)))
+    some, other = np.flatnonzero(origin == 0), np.flatnonzero(origin == 1)
+    pairs = np.concatenate([np.column_stack([some, np.roll(some, 1)]), np.column_stack([some, other])])
+    joined = replace(cores, links=make_link_matrix(len(cores), *np.sort(pairs, axis=1).T, np.full(len(pairs), 5)))
+    before, after = (measure_distances(each, origin) for each in (bare, joined))
+    assert after[0, 1] < 0.8 * before[0, 1]
+    assert after[0, 2] == before[0, 2]
+    assert after[1, 2] == before[1, 2]
+
+
+def test_measure_joining():
+    apart = np.array([[100.0, 9], [9, 100]])
+    assert _measure_joining(apart, 0, 1) == 0  # too few to count
+    mixed = np.array([[100.0, 100], [100, 100]])
+    assert _measure_joining(mixed, 0, 1) == pytest.approx(0.8)
+    assert _measure_joining(np.array([[1000.0, 20], [20, 1000]]), 0, 1) == 0  # what chance gives
+    assert _measure_joining(np.array([[0.0, 50], [50, 0]]), 0, 1) == 1
+
+
+def test_drop_small_gives_groups_of_small_clusters_to_the_others(three):
+    cores, _, origin = three
+    labels = origin.copy()
+    labels[np.flatnonzero(origin == 1)[:3]] = 3
+    total = int(cores.fragments.sum())
+    assert np.array_equal(_drop_small(cores, labels, total, 1), origin)
+    assert np.array_equal(_drop_small(cores, labels, total, 4), labels)
+    # Each genome's groups hold 1,740 fragments, which are few of a million.
+    assert not _drop_small(cores, origin, 10**6, 1).any() or _drop_small(cores, origin, 10**6, 1).max() == 2
+
+
+def test_spread_moves_a_foreign_stretch_to_what_it_is_linked_to(three):
+    cores, _, origin = three
+    foreign = int(np.flatnonzero(origin == 2)[0])
+    home = np.flatnonzero(origin == 0)
+    near = list(combinations(home[:12].tolist(), 2)) + [(foreign, other) for other in home[:12].tolist()]
+    links = make_link_matrix(len(cores), *np.sort(np.array(near), axis=1).T, np.full(len(near), 5))
+    bare = replace(cores, links=make_link_matrix(len(cores), *np.zeros((3, 0), np.int64)))
+    before, after = (_spread(each, origin) for each in (bare, replace(cores, links=links)))
+    assert before[foreign] == 2
+    assert np.flatnonzero(before != after).tolist() == [foreign]
+    assert after[foreign] == 0
+    assert (before != origin).sum() <= 2  # without links, composition alone may move one or two
+    assert np.array_equal(_spread(cores, np.zeros(len(cores), np.int64)), np.zeros(len(cores)))
