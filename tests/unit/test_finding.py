@@ -174,4 +174,4 @@ def test_discover_of_groups_that_are_too_much_alike_is_refused(job):
     same = Groups(groups.ids, groups.fragments, groups.bases, groups.vectors.round(), groups.multiplicities)
     same.vectors[::2] += 1  # two different ones
     with pytest.raises(RankError, match=r"k = 5 is larger than the number of different fragments, 2\n"):
-        discover(layout, linked, same, calibration, sequences, True, 5, 0, 2, [].append)
+        discover(layout, linked, linked.levels[-1], same, calibration, sequences, True, 5, 0, 2, [].append)

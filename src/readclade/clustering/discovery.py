@@ -6,7 +6,7 @@ genome of its own loses its groups to those that are. What is left is cleaned in
 
 - each group moves to the cluster in whose spread it lies best (`discriminant`), for genomes vary along themselves;
 - two clusters are one when the groups between them do not part into two heaps. Halves of one normally distributed heap
-  lie 2.65 standard deviations apart; links between the two raise the distance that is asked for;
+  lie 3.5 standard deviations apart, outer tenths left out; links between the two raise the distance that is asked for;
 - last, labels spread along the links between groups, which corrects stretches of foreign composition.
 
 One process does this on a bounded number of groups; the thresholds and their evidence stand in docs/clustering.md.
@@ -31,9 +31,10 @@ _LEAST_SHARE = 0.004  # of all fragments in a cluster
 _ROUNDS = 8
 _SETTLED = 0.002  # share of groups that may still move
 _SETTLING_ROUNDS = 3
-# How many standard deviations apart two clusters must lie: 3.6 for groups that cover 3 kb, 0.5 more for each factor e.
-_DISTANCE, _DISTANCE_GROWTH, _STRETCH = 3.6, 0.5, 3000
-_DISTANCE_BOUNDS = (3.2, 4.9)
+_TRIMMED = 0.1  # share of the groups at either end that a cluster's spread is measured without
+# How many standard deviations apart two clusters must lie: 4.5 for groups that cover 3 kb, 0.6 more for each factor e.
+_DISTANCE, _DISTANCE_GROWTH, _STRETCH = 4.5, 0.6, 3000
+_DISTANCE_BOUNDS = (4.3, 6.1)
 _LEAST_CROSSINGS = 10  # links between two clusters that count as evidence at all
 _LEAST_DEGREE = 1.5  # links of a group, on average, for the same
 _CHANCE = 0.2  # share of the expected crossings that mistaken links can reach
@@ -163,8 +164,13 @@ def _drop_small(cores: Cores, labels: np.ndarray, fragments: int, fewest: int) -
 
 
 def _describe(values: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
-    mean = np.average(values, weights=weights)
-    return mean, np.average((values - mean) ** 2, weights=weights)
+    """Return the weighted mean and variance of what lies between the first and the last tenth."""
+    order = values.argsort()
+    shares = np.cumsum(weights[order]) / weights.sum()
+    inside = order[(shares > _TRIMMED) & (shares <= 1 - _TRIMMED)]
+    inside = inside if len(inside) >= _LEAST_GROUPS else order
+    mean = np.average(values[inside], weights=weights[inside])
+    return mean, np.average((values[inside] - mean) ** 2, weights=weights[inside])
 
 
 def measure_distances(cores: Cores, labels: np.ndarray) -> np.ndarray:
@@ -186,7 +192,8 @@ def measure_distances(cores: Cores, labels: np.ndarray) -> np.ndarray:
                 inside = labels == label
                 places = (scores[inside, a] - scores[inside, b]) / letters[inside]
                 sides.append(_describe(places, letters[inside]))
-            spread = np.sqrt((sides[0][1] + sides[1][1]) / 2 + 1e-12)
+            # The geometric mean: beside a cluster of odd groups from everywhere, compact ones must not look near.
+            spread = (sides[0][1] * sides[1][1] + 1e-24) ** 0.25
             joined = _measure_joining(crossings, a, b) if min(degrees[a], degrees[b]) >= _LEAST_DEGREE else 0.0
             distance = (sides[0][0] - sides[1][0]) / spread / (1 + _LINK_WEIGHT * joined)
             distances[a, b] = distances[b, a] = distance

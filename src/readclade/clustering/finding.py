@@ -41,10 +41,19 @@ class Discovery:
     models: np.ndarray
 
 
+def _are_large(groups: Groups, is_short: bool) -> np.ndarray:
+    large = groups.fragments >= _LEAST_FRAGMENTS if is_short else groups.bases >= _LEAST_BASES
+    return large & (groups.fragments > 0)
+
+
+def count_cores(comm: MPI.Comm, groups: Groups, is_short: bool) -> int:
+    """Return on every rank how many groups are large enough to find clusters from. Collective."""
+    return comm.allreduce(int(_are_large(groups, is_short).sum()))
+
+
 def choose_cores(comm: MPI.Comm, groups: Groups, is_short: bool) -> np.ndarray:
     """Return on every rank the ids of the groups that clusters are found from, ascending. Collective."""
-    large = groups.fragments >= _LEAST_FRAGMENTS if is_short else groups.bases >= _LEAST_BASES
-    ids = groups.ids[large & (groups.fragments > 0)]
+    ids = groups.ids[_are_large(groups, is_short)]
     total = comm.allreduce(len(ids))
     if total > _MOST_CORES:
         ids = ids[scramble(ids) < np.uint64(_MOST_CORES / total * 2**64)]
@@ -62,6 +71,7 @@ def find_places(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 def discover(
     layout: Layout,
     linked: LinkedFragments,
+    roots: np.ndarray,
     groups: Groups,
     calibration: Calibration,
     sequences: Sequences,
@@ -80,7 +90,7 @@ def discover(
     ids = choose_cores(comm, groups, is_short)
     if k is not None and len(ids) < 2 * k:
         return None
-    cores = _gather_cores(layout, linked, groups, sequences, ids)
+    cores = _gather_cores(layout, linked, roots, groups, sequences, ids)
     report(f"{len(ids):,} groups to find clusters from")
 
     def find() -> tuple[np.ndarray, np.ndarray] | None:
@@ -96,10 +106,9 @@ def discover(
     return Discovery(ids, labels, models)
 
 
-def _gather_cores(layout, linked: LinkedFragments, groups: Groups, sequences, ids: np.ndarray) -> Cores | None:
+def _gather_cores(layout, linked: LinkedFragments, roots, groups: Groups, sequences, ids: np.ndarray) -> Cores | None:
     """Return on rank 0 what is known of the groups of these ids. Collective."""
     comm = layout.comm
-    roots = linked.levels[-1]
     own = find_places(ids, roots)
     words = count_words(sequences, own, len(ids))
     total = np.empty_like(words) if comm.rank == 0 else None

@@ -20,7 +20,7 @@ from readclade.clustering.calibration import fit_calibration
 from readclade.clustering.checkpoints import Checkpoints
 from readclade.clustering.communicator import check_size, gather_rows, run_on_each, sum_integers
 from readclade.clustering.exchange import Layout, look_up
-from readclade.clustering.finding import discover, find_places, place_fragments
+from readclade.clustering.finding import count_cores, discover, find_places, place_fragments
 from readclade.clustering.kmeans import Points, run_kmeans
 from readclade.clustering.linking import LinkedFragments, Links, link_fragments
 from readclade.clustering.outputs import Outcome, write_outcome
@@ -31,6 +31,7 @@ from readclade.errors import ConfigError, InputError
 from readclade.sources import find_sources
 
 ALGORITHMS = ("kmeans", "lsh")
+_ENOUGH_CORES = 200  # groups of a level
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def cluster_fragments(
             "seeding": outcome.seeding,
             "manifests": json.dumps(sorted({entry.manifest.fingerprint for entry in entries})),
         }
-        write_outcome(layout, entries, part, linked.levels[-1], outcome, description, Path(out))
+        write_outcome(layout, entries, part, outcome, description, Path(out))
     checkpoints.remove()
     note(f"wrote {out}")
 
@@ -134,9 +135,8 @@ def _link(layout: Layout, entries, part: Part, checkpoints: Checkpoints, note) -
             choose_sketch(platform, 0.0),
         )
     linked = link_fragments(layout, part.sequences, platform, part.error_rates, note)
-    crossing = linked.levels[-1][layout.local(linked.links.first)] != look_up(
-        layout, linked.links.second, linked.levels[-1]
-    )
+    inner = linked.levels[0]
+    crossing = inner[layout.local(linked.links.first)] != look_up(layout, linked.links.second, inner)
     links = Links(*(getattr(linked.links, field)[crossing] for field, _ in _LINK_FIELDS))
     linked = LinkedFragments(
         linked.levels, links, linked.repelled, linked.representatives, linked.multiplicities, linked.rule
@@ -164,10 +164,14 @@ _LINK_FIELDS = (
 
 def _cluster(layout: Layout, linked, part: Part, parameters: Parameters, checkpoints, note) -> Outcome:
     """Return the clusters of this rank's fragments. Collective."""
-    comm, roots = layout.comm, linked.levels[-1]
+    comm = layout.comm
     data = (part.embeddings, part.bases, part.known, linked.multiplicities)
-    groups = pool_groups(layout, roots, *data)
-    deviations = _sample_deviations(layout, linked, groups, data)
+    if parameters.algorithm == "lsh":
+        roots = linked.levels[-1]
+        groups = pool_groups(layout, roots, *data)
+    else:
+        roots, groups = _choose_groups(layout, linked, data)
+    deviations = _sample_deviations(layout, linked, roots, groups, data)
     useful = groups.fragments > 0
     rows = np.column_stack([groups.bases[useful], groups.vectors[useful]]).astype(np.float64)
     sample = gather_sample(comm, groups.ids[useful], rows)
@@ -184,10 +188,10 @@ def _cluster(layout: Layout, linked, part: Part, parameters: Parameters, checkpo
     seeding, objectives = -1, []
     if parameters.algorithm == "lsh":
         labels = _number_groups(layout, groups, roots, part.known)
-        return Outcome(labels, points, calibration, objectives, seeding)
+        return Outcome(labels, roots, points, calibration, objectives, seeding)
     is_short = linked.rule.is_short
     options = (is_short, parameters.k, parameters.seed, parameters.seedings, note)
-    found = discover(layout, linked, groups, calibration, part.sequences, *options)
+    found = discover(layout, linked, roots, groups, calibration, part.sequences, *options)
     if found is None:
         note("too few groups are large enough for composition models: k-means alone decides")
         clustering = run_kmeans(points, parameters.k, parameters.seed, parameters.seedings, note)
@@ -198,17 +202,30 @@ def _cluster(layout: Layout, linked, part: Part, parameters: Parameters, checkpo
     else:
         labels = place_fragments(layout, roots, part.sequences, part.known, found)
         note(f"{len(found.models)} clusters; {comm.allreduce(int((labels >= 0).sum())):,} fragments placed")
-    return Outcome(labels, points, calibration, objectives, seeding)
+    return Outcome(labels, roots, points, calibration, objectives, seeding)
 
 
-def _sample_deviations(layout: Layout, linked: LinkedFragments, groups: Groups, data) -> np.ndarray:
+def _choose_groups(layout: Layout, linked: LinkedFragments, data) -> tuple[np.ndarray, Groups]:
+    """Return each fragment's group and the groups: the outermost level that has enough large ones. Collective.
+
+    A small sample has few of the largest groups, too few to tell clusters by.
+    """
+    # Short reads: the innermost groups are the parts that noise is measured by.
+    for roots in reversed(linked.levels[1:] if linked.rule.is_short else linked.levels):
+        groups = pool_groups(layout, roots, *data)
+        if count_cores(layout.comm, groups, linked.rule.is_short) >= _ENOUGH_CORES:
+            break
+    return roots, groups
+
+
+def _sample_deviations(layout: Layout, linked: LinkedFragments, roots, groups: Groups, data) -> np.ndarray:
     """Return on every rank (m, 1 + d) a sample of the parts of groups: bases, and deviation from the group's mean.
 
     The parts are the innermost groups for short reads, and the reads themselves for long ones. Collective.
     """
     inner = linked.levels[0] if linked.rule.is_short else layout.ids
     parts = pool_groups(layout, inner, *data)
-    deviations = measure_deviations(layout, parts, groups, linked.levels[-1])
+    deviations = measure_deviations(layout, parts, groups, roots)
     useful = (parts.fragments > 0) & ~np.isnan(deviations[:, 0])
     rows = np.column_stack([parts.bases[useful], deviations[useful]]).astype(np.float64)
     return gather_sample(layout.comm, parts.ids[useful], rows)

@@ -63,6 +63,7 @@ class Outcome:
 
     Attributes:
         labels: (n,) int64, cluster of each of this rank's fragments, from 0 on over all ranks, or -1.
+        roots: (n,) int64, group of each of this rank's fragments.
         points: the calibrated vectors of the groups, by the id of the group.
         calibration: that gave them.
         objectives: of k-means, in lattice units, before each iteration and at the end; empty where it did not decide.
@@ -70,6 +71,7 @@ class Outcome:
     """
 
     labels: np.ndarray
+    roots: np.ndarray
     points: Points
     calibration: Calibration
     objectives: list[int]
@@ -80,7 +82,6 @@ def write_outcome(
     layout: Layout,
     entries: list[Entry],
     part: Part,
-    roots: np.ndarray,
     outcome: Outcome,
     description: dict,
     out: Path,
@@ -88,10 +89,9 @@ def write_outcome(
     """Number the clusters by falling bases and write all results. Collective.
 
     Args:
-        roots: (n,) int64, group of each of this rank's fragments.
         description: parameters, as numbers and strings.
     """
-    comm = layout.comm
+    comm, roots = layout.comm, outcome.roots
     k = comm.allreduce(int(outcome.labels.max(initial=-1)), op=MPI.MAX) + 1
     order, sizes, bases = _order_clusters(comm, outcome.labels, part.bases, k)
     rank_of = np.full(k + 1, -1, np.int64)  # the last place is that of label -1
