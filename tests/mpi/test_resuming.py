@@ -15,6 +15,7 @@ pytestmark = pytest.mark.mpi
 # So many starts of k-means that there is time to kill the job before it ends.
 ARGUMENTS = ["--k", "20", "--seedings", "150"]
 RESUMED = "links taken from the checkpoint of an earlier run"
+FOUND = "clusters taken from the checkpoint of an earlier run"
 
 
 def read_files(out: Path) -> dict[str, bytes]:
@@ -81,13 +82,37 @@ def test_a_killed_job_goes_on_with_another_number_of_ranks(killed, undisturbed, 
     assert read_files(out) == undisturbed  # and the checkpoint is gone
 
 
-def test_other_parameters_begin_anew(killed, cluster, manifests, tmp_path):
+def test_other_parameters_use_the_links_but_not_the_clusters(killed, cluster, manifests, tmp_path):
+    other = ["--k", "3", "--seedings", "2"]
+    assert cluster(0, manifests["linked"], tmp_path / "fresh", *other).returncode == 0
     out = shutil.copytree(killed, tmp_path / "out")
+    done = cluster(0, manifests["linked"], out, *other)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(RESUMED) == 1
+    assert FOUND not in done.stderr
+    assert read_files(out) == read_files(tmp_path / "fresh")
+
+
+def test_other_data_begin_anew(killed, cluster, manifests, tmp_path):
+    out = shutil.copytree(killed, tmp_path / "out")
+    (out / "checkpoint/fingerprint").write_text("0" * 64)
     done = cluster(0, manifests["linked"], out, *ARGUMENTS, "--seedings", 2)
     assert done.returncode == 0, done.stderr
-    assert f"{out}/checkpoint is of other data, parameters or code: deleted, starting anew" in done.stderr
+    assert f"{out}/checkpoint is of other data or code: deleted, starting anew" in done.stderr
     assert RESUMED not in done.stderr
     assert sorted(read_files(out)) == ["assignments.parquet", "binning.tsv", "clusters.h5"]
+
+
+def test_clusters_that_were_found_are_used(killed, undisturbed, cluster, manifests, tmp_path):
+    """A folder stands where a result should go: the job fails after the clusters were found and saved."""
+    out = shutil.copytree(killed, tmp_path / "out")
+    (out / "clusters.h5").mkdir()
+    assert cluster(2, manifests["linked"], out, *ARGUMENTS).returncode != 0
+    (out / "clusters.h5").rmdir()
+    done = cluster(0, manifests["linked"], out, *ARGUMENTS)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(FOUND) == 1
+    assert read_files(out) == undisturbed
 
 
 def test_links_of_some_shards_are_not_enough(killed, undisturbed, cluster, manifests, tmp_path):

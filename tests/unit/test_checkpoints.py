@@ -61,7 +61,7 @@ def test_checkpoints_of_another_fingerprint_are_deleted_and_this_is_said(other, 
     begin(other).save("a", x=np.ones(1))
     checkpoints = begin()
     assert not checkpoints.have_all(["a"])
-    assert lines == [f"{tmp_path / 'out' / FOLDER} is of other data, parameters or code: deleted, starting anew"]
+    assert lines == [f"{tmp_path / 'out' / FOLDER} is of other data or code: deleted, starting anew"]
     checkpoints.save("a", x=np.zeros(1))
     assert begin().load("a")["x"].tolist() == [0]
     assert len(lines) == 1

@@ -11,13 +11,12 @@ import pytest
 from readclade.clustering.calibration import Calibration, fit_calibration
 from readclade.clustering.composition import count_words
 from readclade.clustering.discovery import (
-    _LONG_DISTANCE,
-    _SHORT_DISTANCE,
     Cores,
     _drop_small,
     _measure_joining,
     _spread,
     find_clusters,
+    get_least_distances,
     make_link_matrix,
     measure_distances,
 )
@@ -78,7 +77,7 @@ def one():
     return make_cores(NAMES[:1], 58)
 
 
-def find(made, k: int | None = None, is_short: bool = True, **options) -> np.ndarray:
+def find(made, k: int | None = None, **options) -> np.ndarray:
     cores, calibration, _ = made
     arguments = {"fragments": int(cores.fragments.sum()), "seed": 0, "seedings": 4} | options
     return find_clusters(cores, calibration, k=k, **arguments)
@@ -101,16 +100,14 @@ def take(made, chosen: np.ndarray):
 # The number that is found
 
 
-@pytest.mark.parametrize("is_short", [True, False])
 @pytest.mark.parametrize("seed", range(2))
-def test_one_genome_is_one_cluster(is_short, seed, one):
-    assert not find(one, is_short=is_short, seed=seed).any()
+def test_one_genome_is_one_cluster(seed, one):
+    assert not find(one, seed=seed).any()
 
 
-@pytest.mark.parametrize("is_short", [True, False])
 @pytest.mark.parametrize("seed", range(2))
-def test_three_genomes_are_three_clusters(is_short, seed, three):
-    labels = find(three, is_short=is_short, seed=seed)
+def test_three_genomes_are_three_clusters(seed, three):
+    labels = find(three, seed=seed)
     assert sorted(set(labels)) == [0, 1, 2]
     assert labels.dtype == np.int64
     assert count_errors(labels, three[2]) <= 2
@@ -194,11 +191,32 @@ def test_measure_distances_tell_genomes_from_halves_of_one(three, one):
     distances = measure_distances(three[0], three[2])
     assert np.array_equal(distances, distances.T)
     assert np.isinf(np.diag(distances)).all()
-    assert distances[np.triu_indices(3, 1)].min() > _LONG_DISTANCE
+    assert (distances > get_least_distances(three[0], three[2]))[np.triu_indices(3, 1)].all()
     cores, calibration, _ = one
     leading = calibration.to_lattice(cores.vectors)[:, 0]
     halves = (leading > np.median(leading)).astype(np.int64)
-    assert measure_distances(cores, halves)[0, 1] < _SHORT_DISTANCE
+    assert measure_distances(cores, halves)[0, 1] < get_least_distances(cores, halves)[0, 1]
+
+
+def test_get_least_distances_grow_with_the_shorter_cluster_between_bounds(three):
+    cores, _, origin = three
+    stretches = np.array([1000, 3000, 30_000])
+    least = get_least_distances(replace(cores, weights=stretches[origin]), origin)
+    assert least[1, 2] == least[2, 1] == pytest.approx(4.5)
+    assert least[0, 1] == least[0, 2] == pytest.approx(4.3)
+    assert least[2, 2] == pytest.approx(4.5 + 0.6 * np.log(10))
+    assert get_least_distances(replace(cores, weights=np.full(len(cores), 10**6)), origin).max() == 6.1
+
+
+def test_a_cluster_of_odd_groups_does_not_come_near_to_compact_ones(three):
+    """The mean of two spreads would let a wide cluster shrink its distance to every narrow one."""
+    cores, _, origin = three
+    mixed = origin.copy()
+    mixed[np.flatnonzero(origin == 0)[:12]] = 1
+    mixed[np.flatnonzero(origin == 2)[:12]] = 1
+    distances = measure_distances(cores, mixed)
+    assert distances[0, 2] > get_least_distances(cores, mixed)[0, 2]
+    assert distances[0, 1] < measure_distances(cores, origin)[0, 1]
 
 
 def test_links_bring_clusters_nearer(three):

@@ -139,7 +139,7 @@ def job(genomes):
     groups = pool_groups(layout, linked.levels[-1], *data)
     nothing = np.zeros((0, embeddings.shape[1])), np.zeros(0)
     calibration = fit_calibration(groups.vectors, groups.bases, *nothing, 8)
-    return (layout, linked, groups, calibration, sequences), origin
+    return (layout, linked, linked.levels[-1], groups, calibration, sequences), origin
 
 
 def find(job, k: int | None) -> tuple[Discovery | None, list[str]]:
@@ -148,7 +148,7 @@ def find(job, k: int | None) -> tuple[Discovery | None, list[str]]:
 
 
 def test_discover_finds_the_genomes_and_their_models(job):
-    (layout, linked, groups, _, sequences), origin = job
+    (layout, linked, _, groups, _, sequences), origin = job
     found, lines = find(job, None)
     assert lines[0] == f"{len(found.ids)} groups to find clusters from"
     assert np.array_equal(found.ids, choose_cores(MPI.COMM_SELF, groups, is_short=True))
@@ -170,7 +170,7 @@ def test_discover_obeys_a_number_and_gives_up_where_there_are_too_few_groups(job
 
 
 def test_discover_of_groups_that_are_too_much_alike_is_refused(job):
-    (layout, linked, groups, calibration, sequences), _ = job
+    (layout, linked, _, groups, calibration, sequences), _ = job
     same = Groups(groups.ids, groups.fragments, groups.bases, groups.vectors.round(), groups.multiplicities)
     same.vectors[::2] += 1  # two different ones
     with pytest.raises(RankError, match=r"k = 5 is larger than the number of different fragments, 2\n"):

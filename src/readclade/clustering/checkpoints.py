@@ -1,7 +1,8 @@
 """Checkpoints: what a stage made, kept beside the results until these are whole, so that a killed run goes on.
 
 Links are kept shard by shard, so that a run with another number of ranks can use them. A checkpoint that was made from
-other data, by other parameters or by other code is refused: it is deleted, and the run begins anew.
+other data or by other code is refused: it is deleted, and the run begins anew. What depends on parameters too has their
+hash in its name.
 """
 
 import shutil
@@ -34,7 +35,7 @@ class Checkpoints:
         if self._folder.exists():
             if path.is_file() and path.read_text(encoding="ascii") == fingerprint:
                 return
-            report(f"{self._folder} is of other data, parameters or code: deleted, starting anew")
+            report(f"{self._folder} is of other data or code: deleted, starting anew")
             shutil.rmtree(self._folder)
         self._folder.mkdir(parents=True)
         write_atomically(path, fingerprint)

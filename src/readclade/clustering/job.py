@@ -20,7 +20,7 @@ from readclade.clustering.calibration import fit_calibration
 from readclade.clustering.checkpoints import Checkpoints
 from readclade.clustering.communicator import check_size, gather_rows, run_on_each, sum_integers
 from readclade.clustering.exchange import Layout, look_up
-from readclade.clustering.finding import count_cores, discover, find_places, place_fragments
+from readclade.clustering.finding import Discovery, count_cores, discover, find_places, place_fragments
 from readclade.clustering.kmeans import Points, run_kmeans
 from readclade.clustering.linking import LinkedFragments, Links, link_fragments
 from readclade.clustering.outputs import Outcome, write_outcome
@@ -94,7 +94,7 @@ def cluster_fragments(
         )
     # One thread for matrix products: the ranks already use all cores, and block sums keep their order.
     with threadpool_limits(1):
-        checkpoints = Checkpoints(comm, Path(out), _get_fingerprint(entries, parameters), report)
+        checkpoints = Checkpoints(comm, Path(out), _get_fingerprint(entries), report)
         linked = _link(layout, entries, part, checkpoints, note)
         outcome = _cluster(layout, linked, part, parameters, checkpoints, note)
         description = {
@@ -108,10 +108,13 @@ def cluster_fragments(
     note(f"wrote {out}")
 
 
-def _get_fingerprint(entries: list[Entry], parameters: Parameters) -> str:
+def _get_fingerprint(entries: list[Entry]) -> str:
     code = [path.read_text(encoding="utf-8") for path in find_sources(Path(__file__))]
-    shards = [entry.shard.sha256 for entry in entries]
-    return hashlib.sha256(json.dumps([shards, asdict(parameters), code]).encode()).hexdigest()
+    return _hash_json([[entry.shard.sha256 for entry in entries], code])
+
+
+def _hash_json(value) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
 def _link(layout: Layout, entries, part: Part, checkpoints: Checkpoints, note) -> LinkedFragments:
@@ -189,9 +192,17 @@ def _cluster(layout: Layout, linked, part: Part, parameters: Parameters, checkpo
     if parameters.algorithm == "lsh":
         labels = _number_groups(layout, groups, roots, part.known)
         return Outcome(labels, roots, points, calibration, objectives, seeding)
-    is_short = linked.rule.is_short
-    options = (is_short, parameters.k, parameters.seed, parameters.seedings, note)
-    found = discover(layout, linked, roots, groups, calibration, part.sequences, *options)
+    # Links depend on the data alone, clusters on the parameters too.
+    name = f"clusters-{_hash_json(asdict(parameters))[:16]}"
+    saved = comm.bcast(run_on_each(comm, lambda: None if comm.rank else checkpoints.load(name)))
+    if saved:
+        note("clusters taken from the checkpoint of an earlier run")
+        found = Discovery(**saved)
+    else:
+        options = (linked.rule.is_short, parameters.k, parameters.seed, parameters.seedings, note)
+        found = discover(layout, linked, roots, groups, calibration, part.sequences, *options)
+        if found and comm.rank == 0:
+            checkpoints.save(name, **vars(found))
     if found is None:
         note("too few groups are large enough for composition models: k-means alone decides")
         clustering = run_kmeans(points, parameters.k, parameters.seed, parameters.seedings, note)

@@ -1,0 +1,68 @@
+"""Groups are placed by the spread of clusters, tested on counts drawn from known compositions."""
+
+import numpy as np
+import pytest
+
+from readclade.clustering.composition import WORDS, score_groups
+from readclade.clustering.discriminant import classify_groups, place_groups
+
+
+def draw_words(rng, leaning: np.ndarray, letters: int) -> np.ndarray:
+    """Return (n, 4096) counts of groups whose words lean to G and C (positive) or to A and T."""
+    codes = np.arange(WORDS)
+    strong = sum(((codes >> shift) & 3) % 3 != 0 for shift in range(0, 12, 2)) - 3.0  # C and G are codes 1 and 2
+    shares = np.exp(leaning[:, None] * strong)
+    shares /= shares.sum(axis=1, keepdims=True)
+    return np.stack([rng.multinomial(letters, share) for share in shares]).astype(np.float32)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def test_place_groups_are_log_likelihoods_by_letter_less_their_mean(rng):
+    words = draw_words(rng, np.repeat([-0.2, 0.0, 0.3], 5), 2000)
+    labels = np.repeat(np.arange(3), 5)
+    places, letters = place_groups(words, labels, 3)
+    assert letters.tolist() == [2000] * 15
+    expected = score_groups(words, labels, 3)[0] / 2000
+    assert places == pytest.approx(expected - expected.mean(axis=1, keepdims=True))
+    assert places.sum(axis=1) == pytest.approx(np.zeros(15))
+
+
+def test_classify_groups_agrees_where_clusters_are_clear(rng):
+    words = draw_words(rng, np.repeat([-0.3, 0.0, 0.3], 20), 3000)
+    labels = np.repeat(np.arange(3), 20)
+    assert np.array_equal(classify_groups(words, labels, 3), labels)
+
+
+def test_classify_groups_mends_wrong_labels(rng):
+    words = draw_words(rng, np.repeat([-0.3, 0.0, 0.3], 20), 3000)
+    truth = np.repeat(np.arange(3), 20)
+    labels = truth.copy()
+    labels[[3, 25, 47]] = [1, 2, 0]
+    assert np.array_equal(classify_groups(words, labels, 3), truth)
+
+
+def test_a_wide_cluster_reaches_farther_than_a_narrow_one(rng):
+    """What likelihoods alone get wrong: halfway between the means, a group belongs to the cluster that varies."""
+    wide, narrow = np.linspace(-0.5, 0.3, 40), np.full(40, 0.35)
+    words = draw_words(rng, np.concatenate([wide, narrow]), 20_000)
+    labels = np.repeat(np.arange(2), 40)
+    by_likelihood = score_groups(words, labels, 2)[0].argmax(axis=1)
+    assert np.array_equal(by_likelihood[40:], labels[40:])
+    assert np.array_equal(classify_groups(words, labels, 2)[40:], labels[40:])
+    assert (classify_groups(words, labels, 2) != labels).sum() < 0.75 * (by_likelihood != labels).sum()
+
+
+@pytest.mark.parametrize("sizes", [(1, 30), (2, 2), (1, 1)])
+def test_clusters_of_few_groups_do_not_fail(sizes, rng):
+    labels = np.repeat(np.arange(2), sizes)
+    words = draw_words(rng, np.where(labels, 0.3, -0.3), 3000)
+    assert set(classify_groups(words, labels, 2)) <= {0, 1}
+
+
+def test_groups_without_letters_do_not_fail():
+    labels = np.array([0, 0, 1, 1])
+    assert set(classify_groups(np.zeros((4, WORDS), np.float32), labels, 2)) <= {0, 1}
