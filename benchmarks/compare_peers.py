@@ -259,7 +259,7 @@ def main() -> None:
     parser.add_argument("--samples", type=Path, default=_DEMO, help="table of samples (default: the demo's)")
     parser.add_argument("--sample", nargs="+", help="samples of the table (default: all with a truth)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="of the clustering (default: 0)")
-    parser.add_argument("--k", default="true", help="what readclade is told: true (default), auto or a number")
+    parser.add_argument("--k", default="auto", help="what readclade is told: true, auto (default) or a number")
     parser.add_argument("--threads", type=int, default=2, help="of each tool (default: %(default)s)")
     parser.add_argument("--time-limit", type=float, default=600, help="CPU seconds of a run (default: %(default)s)")
     parser.add_argument("--only", nargs="+", metavar="NAME", help=f"of: {', '.join(p.name.split()[0] for p in PEERS)}")

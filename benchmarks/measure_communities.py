@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("--presets", required=True, nargs="+", help="names in communities/presets.tsv")
     parser.add_argument("--split", default="tune", choices=["tune", "test"], help="default: %(default)s")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5], help="default: 1 to 5")
-    parser.add_argument("--k", default="true", help="number of clusters, 'true' (default) or 'auto'")
+    parser.add_argument("--k", default="auto", help="number of clusters, 'true' or 'auto' (default)")
     parser.add_argument("--threads", type=int, default=2, help="actors and ranks (default: %(default)s)")
     parser.add_argument("--out", required=True, type=Path, help="page to write; the table stands beside it")
     arguments = parser.parse_args()

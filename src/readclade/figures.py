@@ -102,7 +102,7 @@ def clean_label(text: str, longest: int = 48) -> str:
 
 
 def lay_out(vectors: np.ndarray) -> np.ndarray:
-    """Return (n, 2) places of (n, r) whitened vectors: t-SNE, or the first two directions of very few vectors.
+    """Return (n, 2) places of (n, r) calibrated vectors: t-SNE, or the first two directions of very few vectors.
 
     Source: van der Maaten & Hinton (2008), doi:10.5555/1390681.1390720; started from the first two directions.
     """

@@ -302,7 +302,6 @@ def test_fragments_without_links_are_one_cluster_where_k_is_found(sample, tmp_pa
     assert result.arrays["sizes"].tolist() == [580]
     assert len(result.arrays["objective"]) == 0
     assert result.attributes["k"] == "auto"
-    assert result.attributes["seeding"] == -1
     assert result.arrays["centroids"] == pytest.approx(average_members(sample, result), abs=1e-3)
 
 

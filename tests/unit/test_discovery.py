@@ -80,7 +80,7 @@ def one():
 def find(made, k: int | None = None, **options) -> np.ndarray:
     cores, calibration, _ = made
     arguments = {"fragments": int(cores.fragments.sum()), "seed": 0, "seedings": 4} | options
-    return find_clusters(cores, calibration, k=k, **arguments)
+    return find_clusters(cores, calibration, k=k, **arguments)[0]
 
 
 def count_errors(labels: np.ndarray, origin: np.ndarray) -> int:

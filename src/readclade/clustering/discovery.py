@@ -87,13 +87,16 @@ def find_clusters(
     seed: int,
     seedings: int,
     report: Callable[[str], None] = lambda line: None,
-) -> np.ndarray:
-    """Return (G,) int64, the cluster of each group, from 0 on without gaps. Not collective.
+) -> tuple[np.ndarray, list[int]]:
+    """Return the cluster of each group, and the objectives of the k-means that it began with. Not collective.
 
     Args:
         fragments: in the whole job; what is too small for a cluster is measured by it.
         k: number of clusters, at most G, or None: it is found.
         seed, seedings: of k-means.
+
+    Returns:
+        (G,) int64, from 0 on without gaps, and a number for each iteration, in lattice units.
 
     Raises:
         ConfigError: there are fewer than k different groups.
@@ -104,8 +107,9 @@ def find_clusters(
     start = min(start, len(np.unique(points.points, axis=0)))
     fewest = k or 1
     if start < 2 and fewest == 1:
-        return np.zeros(len(cores), np.int64)
-    labels = _refine(cores, _overcluster(points, start, seed, seedings), _ROUNDS)
+        return np.zeros(len(cores), np.int64), []
+    labels, objectives = _overcluster(points, start, seed, seedings)
+    labels = _refine(cores, labels, _ROUNDS)
     labels = _drop_small(cores, labels, fragments, fewest)
     report(f"{start} clusters to begin with, {_count(labels)} after each group chose its own")
     labels = _merge(cores, _settle(cores, labels, fewest), fewest, is_counted=k is not None)
@@ -117,12 +121,13 @@ def find_clusters(
         labels = spread if _count(spread) >= fewest else labels
     labels = _settle(cores, labels, fewest)
     report(f"{_count(labels)} clusters that lie apart")
-    return labels
+    return labels, objectives
 
 
-def _overcluster(points: Points, k: int, seed: int, seedings: int) -> np.ndarray:
-    centroids = run_kmeans(points, k, seed, seedings).centroids
-    return _renumber(points.get_distances(centroids)[0].astype(np.int64))
+def _overcluster(points: Points, k: int, seed: int, seedings: int) -> tuple[np.ndarray, list[int]]:
+    clustering = run_kmeans(points, k, seed, seedings)
+    labels = points.get_distances(clustering.centroids)[0].astype(np.int64)
+    return _renumber(labels), clustering.objectives
 
 
 def _count(labels: np.ndarray) -> int:

@@ -34,11 +34,13 @@ class Discovery:
         ids: (G,) int64, the groups that clusters were found from, ascending.
         labels: (G,) int64, cluster of each.
         models: (K, 4096) float64, composition model of each cluster.
+        objectives: (iterations,) float64, of the k-means that was begun with, in lattice units.
     """
 
     ids: np.ndarray
     labels: np.ndarray
     models: np.ndarray
+    objectives: np.ndarray
 
 
 def _are_large(groups: Groups, is_short: bool) -> np.ndarray:
@@ -93,17 +95,17 @@ def discover(
     cores = _gather_cores(layout, linked, roots, groups, sequences, ids)
     report(f"{len(ids):,} groups to find clusters from")
 
-    def find() -> tuple[np.ndarray, np.ndarray] | None:
+    def find() -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         if cores is None:
             return None
-        labels = find_clusters(cores, calibration, layout.count, k, seed, seedings, report)
+        labels, objectives = find_clusters(cores, calibration, layout.count, k, seed, seedings, report)
         counts = [
             cores.words[labels == label].sum(axis=0, dtype=np.float64) for label in range(labels.max(initial=0) + 1)
         ]
-        return labels, make_models(np.stack(counts))
+        return labels, make_models(np.stack(counts)), np.array(objectives, np.float64)
 
-    labels, models = comm.bcast(run_on_each(comm, find))
-    return Discovery(ids, labels, models)
+    labels, models, objectives = comm.bcast(run_on_each(comm, find))
+    return Discovery(ids, labels, models, objectives)
 
 
 def _gather_cores(layout, linked: LinkedFragments, roots, groups: Groups, sequences, ids: np.ndarray) -> Cores | None:

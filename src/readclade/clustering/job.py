@@ -100,7 +100,6 @@ def cluster_fragments(
         description = {
             **{name: value for name, value in asdict(parameters).items() if name != "k"},
             "k": "auto" if parameters.k is None else parameters.k,
-            "seeding": outcome.seeding,
             "manifests": json.dumps(sorted({entry.manifest.fingerprint for entry in entries})),
         }
         write_outcome(layout, entries, part, outcome, description, Path(out))
@@ -188,10 +187,9 @@ def _cluster(layout: Layout, linked, part: Part, parameters: Parameters, checkpo
     total = comm.allreduce(int(useful.sum()))
     note(f"{total:,} groups, {calibration.directions.shape[1]} directions, {kind}")
     points = Points(comm, calibration.to_lattice(groups.vectors[useful]), groups.bases[useful], groups.ids[useful])
-    seeding, objectives = -1, []
     if parameters.algorithm == "lsh":
         labels = _number_groups(layout, groups, roots, part.known)
-        return Outcome(labels, roots, points, calibration, objectives, seeding)
+        return Outcome(labels, roots, points, calibration, np.zeros(0))
     # Links depend on the data alone, clusters on the parameters too.
     name = f"clusters-{_hash_json(asdict(parameters))[:16]}"
     saved = comm.bcast(run_on_each(comm, lambda: None if comm.rank else checkpoints.load(name)))
@@ -206,14 +204,15 @@ def _cluster(layout: Layout, linked, part: Part, parameters: Parameters, checkpo
     if found is None:
         note("too few groups are large enough for composition models: k-means alone decides")
         clustering = run_kmeans(points, parameters.k, parameters.seed, parameters.seedings, note)
-        seeding, objectives = clustering.seeding, clustering.objectives
+        objectives = np.array(clustering.objectives, np.float64)
         held = np.full(len(layout.ids), -1, np.int64)
         held[layout.local(points.identifiers)] = points.get_distances(clustering.centroids)[0]
         labels = np.where(part.known, look_up(layout, roots, held), -1)
     else:
+        objectives = found.objectives
         labels = place_fragments(layout, roots, part.sequences, part.known, found)
         note(f"{len(found.models)} clusters; {comm.allreduce(int((labels >= 0).sum())):,} fragments placed")
-    return Outcome(labels, roots, points, calibration, objectives, seeding)
+    return Outcome(labels, roots, points, calibration, objectives)
 
 
 def _choose_groups(layout: Layout, linked: LinkedFragments, data) -> tuple[np.ndarray, Groups]:

@@ -66,16 +66,15 @@ class Outcome:
         roots: (n,) int64, group of each of this rank's fragments.
         points: the calibrated vectors of the groups, by the id of the group.
         calibration: that gave them.
-        objectives: of k-means, in lattice units, before each iteration and at the end; empty where it did not decide.
-        seeding: number of the seeding that won, or -1.
+        objectives: (iterations,) float64, of k-means, in lattice units, before each iteration and at the end; empty for
+            lsh.
     """
 
     labels: np.ndarray
     roots: np.ndarray
     points: Points
     calibration: Calibration
-    objectives: list[int]
-    seeding: int
+    objectives: np.ndarray
 
 
 def write_outcome(
@@ -119,7 +118,7 @@ def write_outcome(
                 "centroids": centroids / LATTICE_STEPS,
                 "sizes": sizes,
                 "bases": bases,
-                "objective": np.array([value / LATTICE_STEPS**2 for value in outcome.objectives]),
+                "objective": outcome.objectives / LATTICE_STEPS**2,
             }
             write_clusters(out, arrays, outcome.calibration, description)
             writer.finish()
