@@ -12,6 +12,13 @@ configfile: f"{workflow.basedir}/config/config.yaml"
 
 include: "rules/common.smk"
 include: "rules/fetch.smk"
+
+
+if config["embedder"]["name"] == "lshvec":
+
+    include: "rules/train.smk"
+
+
 include: "rules/embed.smk"
 include: "rules/stage.smk"
 include: "rules/cluster.smk"

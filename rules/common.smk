@@ -51,6 +51,11 @@ def get_read_files(wildcards):
     return [path for lane in SAMPLES[wildcards.sample].lanes for path in lane.paths]
 
 
+def get_all_read_files():
+    """Return the FASTQ files of all samples."""
+    return [path for sample in SAMPLES.values() for lane in sample.lanes for path in lane.paths]
+
+
 def get_lane_arguments(wildcards):
     """Return one --lane option per lane, quoted for the shell."""
     lanes = ([lane.fq1] + ([lane.fq2] if lane.fq2 else []) for lane in SAMPLES[wildcards.sample].lanes)
@@ -60,6 +65,20 @@ def get_lane_arguments(wildcards):
 def get_platform(wildcards):
     """Return the platform of a sample."""
     return SAMPLES[wildcards.sample].platform
+
+
+def get_model():
+    """Return the model that lshvec is trained to, one for all samples and the references; nothing elsewhere."""
+    return ["models/lshvec.safetensors"] if config["embedder"]["name"] == "lshvec" else []
+
+
+def get_embedder_options():
+    """Return the options that choose the embedder, quoted for the shell; settings of others change nothing."""
+    embedder = config["embedder"]
+    names = {"kmer": ["k"], "lshvec": []}.get(embedder["name"], ["weights", "precision", "window_bp", "strands"])
+    options = {"--embedder": embedder["name"]} | {f"--{name.replace('_', '-')}": embedder[name] for name in names}
+    options |= {"--model": model for model in get_model()}
+    return shlex.join(str(word) for option in options.items() for word in option)
 
 
 def get_embed_memory(wildcards, threads):

@@ -3,6 +3,7 @@ rule embed:
         reads=get_read_files,
         summary=get_summary,
         index="reads/{sample}/index",
+        model=get_model(),
         script=str(BASEDIR / "scripts/embed_fragments.py"),
         code=get_code("embed_fragments"),
     output:
@@ -19,13 +20,13 @@ rule embed:
         actor_gpus=0,
     params:
         out=subpath(output.manifest, parent=True),
-        embedder=config["embedder"],
+        embedder=config["embedder"]["name"],
+        options=get_embedder_options(),
+        d=config["embedder"]["d"],
     conda:
         "../envs/embed.yaml"
     message:
-        "Embedding the fragments of sample {wildcards.sample} with {params.embedder[name]}"
+        "Embedding the fragments of sample {wildcards.sample} with {params.embedder}"
     shell:
-        "python {input.script:q} --reads {input.summary} --out {params.out} --embedder {params.embedder[name]}"
-        " --k {params.embedder[k]} --weights {params.embedder[weights]:q} --precision {params.embedder[precision]}"
-        " --window-bp {params.embedder[window_bp]} --strands {params.embedder[strands]} --d {params.embedder[d]}"
+        "python {input.script:q} --reads {input.summary} --out {params.out} {params.options} --d {params.d}"
         " --actors {threads} --actor-gpus {resources.actor_gpus} --address {resources.ray_address} 2>&1 | tee {log}"

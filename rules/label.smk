@@ -2,6 +2,7 @@ rule index_references:
     input:
         table=config["references"],
         fasta=get_reference_files(),
+        model=get_model(),
         script=str(BASEDIR / "scripts/index_references.py"),
         code=get_code("index_references"),
     output:
@@ -15,16 +16,13 @@ rule index_references:
         mem_mb=2000,
         runtime="4h",
     params:
-        embedder=config["embedder"],
+        options=get_embedder_options(),
     conda:
         "../envs/label.yaml"
     message:
         "Embedding the reference genomes"
     shell:
-        "python {input.script:q} --references {input.table:q} --embedder {params.embedder[name]}"
-        " --k {params.embedder[k]} --weights {params.embedder[weights]:q} --precision {params.embedder[precision]}"
-        " --window-bp {params.embedder[window_bp]} --strands {params.embedder[strands]} --out {output.index}"
-        " 2>&1 | tee {log}"
+        "python {input.script:q} --references {input.table:q} {params.options} --out {output.index} 2>&1 | tee {log}"
 
 
 rule label:

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from readclade.errors import ConfigError
 from readclade.kmer import KmerEmbedder
+from readclade.lshvec import LshvecEmbedder
 
 
 class Embedder(Protocol):
@@ -54,6 +55,7 @@ _EMBEDDERS: dict[str, Callable[..., Embedder]] = {
     "dnabert-s": _make_dnabert("dnabert-s"),
     "dnabert2": _make_dnabert("dnabert2"),
     "kmer": KmerEmbedder,
+    "lshvec": LshvecEmbedder,
 }
 EMBEDDERS = tuple(_EMBEDDERS)
 

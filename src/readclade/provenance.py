@@ -44,7 +44,8 @@ _PACKAGES = {
     "jinja2": "fills the report's template",
     "torch": "computes the networks of dnabert2 and dnabert-s",
     "tokenizers": "turns reads into their tokens",
-    "safetensors": "reads their weights",
+    "safetensors": "reads their weights and lshvec's model",
+    "gensim": "trains lshvec",
 }
 _FORMATS = {
     ".fastq": ("text/plain", "http://edamontology.org/format_1930", "FASTQ"),

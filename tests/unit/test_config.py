@@ -23,7 +23,8 @@ def list_keys(schema: dict, prefix: str = "") -> list[str]:
 def test_check_config_fills_every_default_at_every_depth():
     config = check_config({"embedder": {"k": 5}})
     networks = {"weights": "hub", "precision": "auto", "window_bp": 2400, "strands": "both"}
-    assert config["embedder"] == {"name": "kmer", "k": 5, "d": 32} | networks
+    lshvec = {"lshvec": {"k": 6, "bits": 12, "bases": 4_000_000, "epochs": 2, "seed": 0}}
+    assert config["embedder"] == {"name": "kmer", "k": 5, "d": 32} | networks | lshvec
     assert config["clustering"] == {"algorithm": "kmeans", "k": "auto", "seed": 0, "directions": 16, "seedings": 8}
     assert config["samples"] == "samples.tsv"
     assert config["bins"] is False
@@ -87,10 +88,13 @@ def test_readme_and_template_have_every_column(table):
         (
             {"embedder": {"name": "bert"}},
             "embedder.name is 'bert'",
-            "give embedder.name one of kmer, dnabert2, dnabert-s",
+            "give embedder.name one of kmer, lshvec, dnabert2, dnabert-s",
         ),
         ({"embedder": {"d": 257, "k": 5}}, "embedder.d is 257", "at least 2 and at most 256"),
         ({"embedder": {"d": 200}}, "embedder.d is 200", "at most 136 (there are 136 different k-mers"),
+        ({"embedder": {"d": 65, "name": "lshvec"}}, "embedder.d is 65", "at most 64 (lshvec learns vectors of 64"),
+        ({"embedder": {"lshvec": {"k": 32}}}, "embedder.lshvec.k is 32", "at least 4 and at most 31"),
+        ({"embedder": {"lshvec": {"bit": 9}}}, "unknown key 'embedder.lshvec.bit'", "'embedder.lshvec.bits'"),
         ({"shards": {"bases": 10}}, "shards.bases is 10", "at least 1000"),
         ({"labelling": {"support": 0}}, "labelling.support is 0", "more than 0 and at most 1"),
         ({"report": {"map_fragments": "all"}}, "report.map_fragments is 'all'", "a whole number"),
@@ -110,6 +114,7 @@ def test_check_config_allows_what_the_edges_allow():
     check_config({"embedder": {"d": 136}, "clustering": {"k": 1}, "labelling": {"support": 1}})
     check_config({"embedder": {"d": 256, "k": 5}})
     check_config({"embedder": {"d": 256, "name": "dnabert2"}})
+    check_config({"embedder": {"d": 64, "name": "lshvec"}})
     check_config({"clustering": {"algorithm": "lsh"}})
 
 

@@ -12,12 +12,14 @@ import pytest
 
 from readclade.embedders import EMBEDDERS, Embedder, get_embedder
 from readclade.errors import ConfigError
+from readclade.lshvec import Model, Training, make_hyperplanes
+from readclade.lshvec import write_model as write_lshvec
 
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
 
 
-# What a vector may change by where nothing may change: kmer counts, a network's sums come in another order.
-TOLERANCE = {"kmer": 0}
+# What a vector may change by where nothing may change: kmer and lshvec add exactly, a network sums in another order.
+TOLERANCE = {"kmer": 0, "lshvec": 0}
 NETWORK_TOLERANCE = 2e-6
 
 
@@ -38,8 +40,21 @@ def model(tmp_path_factory) -> str:
     return write_model(tmp_path_factory.mktemp("model"))
 
 
-@pytest.fixture(scope="module", params=["kmer", "dnabert2", "dnabert-s", "dnabert2 by short windows"])
-def embedder(request, model) -> Embedder:
+@pytest.fixture(scope="module")
+def words(tmp_path_factory) -> str:
+    """Return the path of a model of lshvec whose words have random vectors."""
+    path = tmp_path_factory.mktemp("words") / "model.safetensors"
+    training = Training()
+    steps = np.random.default_rng(0).integers(-(2**16), 2**16, (2**training.bits, training.dimensions))
+    hyperplanes = make_hyperplanes(training.k, training.bits, training.seed)
+    write_lshvec(path, Model(training, hyperplanes, (steps / 2**16).astype(np.float32)))
+    return str(path)
+
+
+@pytest.fixture(scope="module", params=["kmer", "lshvec", "dnabert2", "dnabert-s", "dnabert2 by short windows"])
+def embedder(request, model, words) -> Embedder:
+    if request.param == "lshvec":
+        return get_embedder("lshvec", {"model": words})
     parameters = {"weights": model, "precision": "float32"}
     if request.param == "dnabert2 by short windows":
         return get_embedder("dnabert2", parameters | {"window_bp": 64})

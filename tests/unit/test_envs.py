@@ -25,7 +25,7 @@ CONDA_NAMES = {
     "torch": "pytorch",
     "yaml": "pyyaml",
 }
-EXPECTED = {"fetch", "embed", "stage", "cluster", "label", "report"}
+EXPECTED = {"fetch", "embed", "stage", "cluster", "label", "report", "train"}
 
 
 def read_lock(name: str) -> dict[str, str]:

@@ -51,6 +51,8 @@ def test_help_shows_an_example_that_names_real_options(call, name):
         ("embed_fragments.py", ["--reads", "a", "--out", "o", "--d", "0"], "--d and --actors must be at least 1"),
         ("embed_fragments.py", ["--reads", "a", "--out", "o", "--actors", "0"], "--d and --actors must be at least 1"),
         ("embed_fragments.py", ["--reads", "a", "--out", "o", "--k", "6"], "invalid choice: 6"),
+        ("embed_fragments.py", ["--reads", "a", "--out", "o", "--embedder", "lshvec"], "lshvec needs a model"),
+        ("train_lshvec.py", ["--reads", "a", "--out", "o", "--k", "32"], "k is 32"),
         ("stage_shards.py", ["--manifest", "a", "--out", "o", "--stream", "1"], "unrecognized arguments: --stream"),
         ("stage_shards.py", ["--manifest", "a", "--out", "o", "--streams", "0"], "--streams must be at least 1"),
     ],
