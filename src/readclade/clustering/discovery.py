@@ -6,7 +6,7 @@ genome of its own loses its groups to those that are. What is left is cleaned in
 
 - each group moves to the cluster in whose spread it lies best (`discriminant`), for genomes vary along themselves;
 - two clusters are one when the groups between them do not part into two heaps. Halves of one normally distributed heap
-  lie 3.5 standard deviations apart, outer tenths left out; links between the two raise the distance that is asked for;
+  lie 3.6 standard deviations apart, outer tenths left out; links between the two raise the distance that is asked for;
 - last, labels spread along the links between groups, which corrects stretches of foreign composition.
 
 One process does this on a bounded number of groups; the thresholds and their evidence stand in docs/clustering.md.
