@@ -218,8 +218,8 @@ def _cluster(layout: Layout, linked, part: Part, parameters: Parameters, checkpo
 def _choose_groups(layout: Layout, linked: LinkedFragments, data) -> tuple[np.ndarray, Groups]:
     """Return each fragment's group and the groups: the outermost level that has enough large ones. Collective.
 
-    A small sample has few of the largest groups, too few to tell clusters by. Short reads always use the largest: smaller
-    ones scatter so much by chance that a genome falls into two.
+    A small sample has few of the largest groups, too few to tell clusters by. Short reads always use the largest:
+    smaller ones scatter so much by chance that a genome falls into two.
     """
     for roots in reversed(linked.levels[-1:] if linked.rule.is_short else linked.levels):
         groups = pool_groups(layout, roots, *data)
