@@ -12,7 +12,13 @@ ROOT = Path(__file__).parents[2]
 ENVS = sorted((ROOT / "envs").glob("*.yaml"))
 RULE_FILES = sorted((ROOT / "rules").glob("*.smk"))
 # The packages that have another name in conda than on PyPI.
-PYPI_NAMES = {"ray-data": "ray", "python-isal": "isal", "matplotlib-base": "matplotlib", "pytorch": "torch"}
+PYPI_NAMES = {
+    "ray-data": "ray",
+    "ray-default": "ray",
+    "python-isal": "isal",
+    "matplotlib-base": "matplotlib",
+    "pytorch": "torch",
+}
 # The modules that have another name than their conda package.
 CONDA_NAMES = {
     "Bio": "biopython",
