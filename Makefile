@@ -4,6 +4,8 @@ PYTHON ?= python3
 PY := .venv/bin/python
 UV := uv==0.13.9
 PYTEST_ARGS ?=
+# Tests of one file share what they set up, so a file stays in one process; MPI tests fill the cores by themselves.
+PARALLEL := -n 2 --dist loadfile
 DEMO := --directory demo/run --configfile demo/config.yaml
 
 # A stamp carries its lock's checksum, so a changed lock is installed again however the file's date came about.
@@ -35,13 +37,13 @@ lint: $(DEV_ENV) ## check the style of Python and Snakemake code
 	.venv/bin/snakemake --lint $(DEMO)
 
 unit: $(DEV_ENV) ## test the library's modules one by one
-	$(PY) -m pytest $(PYTEST_ARGS) tests/unit
+	$(PY) -m pytest $(PARALLEL) $(PYTEST_ARGS) tests/unit
 
 mpi: $(DEV_ENV) ## test the clustering on several MPI ranks
 	$(PY) -m pytest $(PYTEST_ARGS) tests/mpi
 
 workflow: $(DEV_ENV) ## test the workflow from reads to report
-	$(PY) -m pytest $(PYTEST_ARGS) tests/workflow
+	$(PY) -m pytest $(PARALLEL) $(PYTEST_ARGS) tests/workflow
 
 amber: $(DEV_ENV) $(AMBER_ENV) ## compare the evaluation with AMBER's, installed in .venv-amber
 	$(PY) -m pytest $(PYTEST_ARGS) tests/amber
