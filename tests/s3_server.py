@@ -67,7 +67,12 @@ class S3Server:
         command += [f"-s3.config={self.folder / 's3.json'}", "-volume.max=100", "-master.volumeSizeLimitMB=64"]
         # 0: the services for tables are not needed and have fixed ports of their own.
         command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.autoCreateBucket=false"]
-        command += ["-master.telemetry=false", "-volume.minFreeSpace=0"]
+        command += [
+            "-master.peers=none",
+            "-master.electionTimeout=1s",
+            "-master.telemetry=false",
+            "-volume.minFreeSpace=0",
+        ]
         command += [f"-{name}={port}" for name, port in self._ports.items()]
         with open(self.folder / "weed.log", "ab") as log:
             self._process = subprocess.Popen(
@@ -110,6 +115,9 @@ class S3Server:
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        for name, port in self._ports.items():
+            if name.endswith(".grpc"):
+                Path(f"/tmp/seaweedfs-{name.split('.')[0]}-grpc-{port}.sock").unlink(missing_ok=True)
 
     def pause(self) -> None:
         """Freeze the server: it keeps its connections and answers nothing."""

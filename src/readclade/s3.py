@@ -34,13 +34,14 @@ from botocore.exceptions import (
     ResponseStreamingError,
 )
 
-from readclade.errors import InputError
+from readclade.errors import InputError, StorageError
 
 SCHEME = "s3://"
 # How long a call is tried again while the service cannot be reached or says that it is busy.
 _PATIENCE_VARIABLE = "READCLADE_S3_PATIENCE_S"
 _DEFAULT_PATIENCE_S = 60.0
-_BLOCK_BYTES = 8 << 20  # of one ranged read; the next one is read ahead
+# A ranged read takes the first number of bytes, and ever more while reading goes on in order, up to the second.
+_FIRST_BYTES, _BLOCK_BYTES = 64 << 10, 8 << 20
 _PART_BYTES = 16 << 20
 _MOST_PARTS = 10_000  # of one multipart upload, S3's own limit
 _BUSY = {"500", "502", "503", "504", "InternalError", "ServiceUnavailable", "SlowDown", "RequestTimeout", "Throttling"}
@@ -156,7 +157,7 @@ def is_transient(error: Exception) -> bool:
 def explain(error: Exception, url: str, operation: str, seconds: float = 0) -> InputError:
     """Return the error that says what a person can do about botocore's."""
     if isinstance(error, (NoCredentialsError, PartialCredentialsError, ProfileNotFound)):
-        return InputError(
+        return StorageError(
             f"cannot be used: {error}",
             path=url,
             remedy="set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role gives them",
@@ -166,20 +167,20 @@ def explain(error: Exception, url: str, operation: str, seconds: float = 0) -> I
         code = _get_code(error)
         bucket = split_url(url)[0]
         if code in _REFUSED_CREDENTIALS:
-            return InputError(
+            return StorageError(
                 f"{endpoint} refuses the credentials ({code})",
                 path=url,
                 remedy="check the access key and its secret, or log in again; `aws sts get-caller-identity` shows them",
             )
         if code == "NoSuchBucket":
-            return InputError(
+            return StorageError(
                 f"there is no bucket '{bucket}' at {endpoint}",
                 path=url,
                 remedy="correct the name, create the bucket, or set AWS_ENDPOINT_URL_S3 to the service that has it",
             )
         if code in _DENIED:
             verb = "read" if operation.startswith(("get", "head", "list")) else "written"
-            return InputError(
+            return StorageError(
                 f"may not be {verb} with these credentials ({operation}: {code})",
                 path=url,
                 remedy="use an identity whose policy allows it, or another bucket",
@@ -189,19 +190,19 @@ def explain(error: Exception, url: str, operation: str, seconds: float = 0) -> I
         if code in {"412", "PreconditionFailed"}:
             return InputError("was changed by someone else meanwhile", path=url, remedy="run the command again")
         if is_transient(error):
-            return InputError(
+            return StorageError(
                 f"{endpoint} failed for {seconds:.0f} s: {_describe(error)}",
                 path=url,
                 remedy="check that the service is well and has space left, then run the command again",
             )
-        return InputError(f"{operation} failed: {_describe(error)}", path=url, remedy="see what the service says")
+        return StorageError(f"{operation} failed: {_describe(error)}", path=url, remedy="see what the service says")
     if is_transient(error):
-        return InputError(
+        return StorageError(
             f"{endpoint} cannot be reached ({_describe(error)}; tried for {seconds:.0f} s)",
             path=url,
             remedy="check the network and AWS_ENDPOINT_URL_S3, then run the command again: what was done is kept",
         )
-    return InputError(f"{operation} failed: {error}", path=url, remedy="check the URL and the AWS settings")
+    return StorageError(f"{operation} failed: {error}", path=url, remedy="check the URL and the AWS settings")
 
 
 def _get_code(error: ClientError) -> str:
@@ -341,20 +342,33 @@ class ObjectReader(io.RawIOBase):
 
     Attributes:
         error: what went wrong last; a library between this stream and the caller may hide it.
+        stop: offset in bytes beyond which nothing is read ahead.
     """
 
-    def __init__(self, url: str):
+    def __init__(self, url: str, etag: str | None = None):
+        """Open an object; `etag` is the version that it must be, None for any."""
         super().__init__()
         info = find_object(url)
         if info is None:
             raise InputError("does not exist", path=url, remedy="correct the URL; keys are case-sensitive")
+        if etag is not None and info.etag != etag:
+            raise InputError(
+                f"has changed: its ETag is {info.etag}, expected {etag}", path=url, remedy="run the workflow again"
+            )
         self.error: InputError | None = None
+        self.stop = info.size
+        self._length = _FIRST_BYTES
         self._url = url
         self._info = info
         self._position = 0
         self._begin, self._block = 0, b""
         self._ahead = None  # (begin, future)
         self._pool = ThreadPoolExecutor(1)
+
+    @property
+    def info(self) -> ObjectInfo:
+        """What S3 told of the version that was opened."""
+        return self._info
 
     def readable(self) -> bool:
         """Return True."""
@@ -390,20 +404,21 @@ class ObjectReader(io.RawIOBase):
     def _load(self, begin: int) -> bytes:
         """Return the block that begins at an offset; start on the one after it where reading goes on in order."""
         in_order = self._block and begin == self._begin + len(self._block)
+        self._length = min(4 * self._length, _BLOCK_BYTES) if in_order else min(_FIRST_BYTES, _BLOCK_BYTES)
         ahead, self._ahead = self._ahead, None
         try:
-            block = ahead[1].result() if ahead and ahead[0] == begin else self._fetch(begin)
+            block = ahead[1].result() if ahead and ahead[0] == begin else self._fetch(begin, self._length)
         except InputError as error:
             self.error = error
             raise
         after = begin + len(block)
-        if (in_order or begin == 0) and after < self._info.size:
-            self._ahead = after, self._pool.submit(self._fetch, after)
+        if in_order and after < self.stop:
+            self._ahead = after, self._pool.submit(self._fetch, after, min(4 * self._length, _BLOCK_BYTES))
         return block
 
-    def _fetch(self, begin: int) -> bytes:
+    def _fetch(self, begin: int, length: int) -> bytes:
         bucket, key = split_url(self._url)
-        end = min(begin + _BLOCK_BYTES, self._info.size)
+        end = min(begin + length, self.stop if begin < self.stop else self._info.size)
         deadline = time.monotonic() + get_patience()
         while True:
             answer = call(

@@ -66,15 +66,24 @@ def list_sizes(folder: str | os.PathLike[str], patience: float | None = None) ->
         return {}
 
 
-def open_read(location: str | os.PathLike[str]) -> BinaryIO:
+def open_read(location: str | os.PathLike[str], etag: str | None = None) -> BinaryIO:
     """Open a file for reading; the stream seeks.
+
+    Args:
+        etag: on S3, the version that it must be; None for any.
 
     Raises:
         InputError: it is on S3 and cannot be read. A local file's errors are OSErrors.
     """
     if is_s3(location):
-        return io.BufferedReader(s3.ObjectReader(str(location)), 1 << 20)
+        return io.BufferedReader(s3.ObjectReader(str(location), etag), 1 << 20)
     return open(location, "rb")
+
+
+def stop_reading_ahead(stream: BinaryIO, end: int) -> None:
+    """Tell a stream of `open_read` that what lies from an offset on will not be read."""
+    if isinstance(getattr(stream, "raw", None), s3.ObjectReader):
+        stream.raw.stop = end
 
 
 def get_read_error(stream: BinaryIO) -> InputError | None:
