@@ -24,6 +24,7 @@ rule fetch:
         platform=get_platform,
         lanes=get_lane_arguments,
         shard_bases=config["shards"]["bases"],
+        versions=get_object_versions,
     conda:
         "../envs/fetch.yaml"
     message:

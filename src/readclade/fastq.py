@@ -6,16 +6,20 @@ line, and byte ranges, so that a shard can be read without reading what lies bef
 """
 
 import gzip
+import hashlib
+import io
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
+from pathlib import PurePosixPath
+from typing import BinaryIO
 
 import dnaio
 import rapidgzip
 from isal import igzip, isal_zlib
 
+from readclade import storage
 from readclade.errors import InputError
 from readclade.tables import INTERLEAVED, Lane
 
@@ -33,9 +37,17 @@ def is_gzip(path: str) -> bool:
     Raises:
         InputError: the file is missing or compressed by something else than gzip.
     """
+    file, answer = _open(path)
+    file.close()
+    return answer
+
+
+def _open(path: str, etag: str | None = None) -> tuple[BinaryIO, bool]:
+    """Open a file at its beginning, and tell whether it is gzip."""
     try:
-        with open(path, "rb") as file:
-            magic = file.read(6)
+        file = storage.open_read(path, etag)
+        magic = file.read(6)
+        file.seek(0)
     except OSError as error:
         raise InputError(
             f"cannot be read: {error.strerror}", path=path, remedy="check the path and its permissions"
@@ -45,9 +57,9 @@ def is_gzip(path: str) -> bool:
             raise InputError(
                 f"is compressed by {name}, which is not read here",
                 path=path,
-                remedy=f"convert it: {tool} {Path(path).name} | gzip > reads.fastq.gz",
+                remedy=f"convert it: {tool} {PurePosixPath(path).name} | gzip > reads.fastq.gz",
             )
-    return magic.startswith(_GZIP_MAGIC)
+    return file, magic.startswith(_GZIP_MAGIC)
 
 
 def _check_bgzip_end(path: str) -> None:
@@ -55,7 +67,7 @@ def _check_bgzip_end(path: str) -> None:
 
     The SAM specification, section 4.1.2, puts an empty block at the end of every BGZF file for this purpose.
     """
-    with open(path, "rb") as file:
+    with storage.open_read(path) as file:
         head = file.read(18)
         if head[3:4] != b"\x04" or head[12:14] != b"BC":
             return
@@ -68,6 +80,32 @@ def _check_bgzip_end(path: str) -> None:
             )
 
 
+class _HashedFile(io.RawIOBase):
+    """A file that is read once, from its beginning, and hashed meanwhile: on S3, a second pass would cost as much."""
+
+    def __init__(self, file: BinaryIO):
+        super().__init__()
+        self._file = file
+        self._digest = hashlib.sha256()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        count = self._file.readinto(buffer)
+        self._digest.update(memoryview(buffer)[:count])
+        return count
+
+    def get_sha256(self) -> str:
+        while self.read(1 << 20):
+            pass
+        return self._digest.hexdigest()
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
 class TrackedStream:
     """A binary stream that remembers where its recent lines begin.
 
@@ -75,9 +113,13 @@ class TrackedStream:
     blocks are forgotten once `forget_before` says that the parser is past them.
     """
 
-    def __init__(self, stream, path: str, check_end: Callable[[str], None] = lambda path: None):
-        """Take the stream; `check_end` is called with the path when the stream has been read to its end."""
+    def __init__(self, stream, path: str, file=None, check_end: Callable[[str], None] = lambda path: None):
+        """Take the stream and the file below it, which is closed with it.
+
+        `check_end` is called with the path when the stream has been read to its end.
+        """
         self._stream = stream
+        self._file = file
         self._path = path
         self._check_end = check_end
         self._blocks: deque[tuple[int, int, bytes]] = deque()  # (offset, lines before it, bytes)
@@ -135,9 +177,19 @@ class TrackedStream:
                 return lines + block.count(b"\n", 0, position)
         return None
 
+    def get_sha256(self) -> str:
+        """Return the checksum of the file as it lies there; only of `open_stream`, read to its end."""
+        return self._file.get_sha256()
+
+    def get_read_error(self) -> InputError | None:
+        """Return what went wrong with the file below, where the decompression hides it; None if nothing."""
+        return storage.get_read_error(self._file)
+
     def close(self) -> None:
-        """Close the stream below."""
+        """Close the stream and the file below."""
         self._stream.close()
+        if self._file is not None:
+            self._file.close()
 
 
 class _Range:
@@ -156,11 +208,18 @@ class _Range:
         self._stream.close()
 
 
-def open_stream(path: str) -> TrackedStream:
-    """Open a FASTQ file, plain or gzip, from its beginning, with every check of its compression."""
-    if not is_gzip(path):
-        return TrackedStream(Path(path).open("rb"), path)
-    return TrackedStream(igzip.open(path, "rb"), path, _check_bgzip_end)
+def open_stream(path: str, etag: str | None = None) -> TrackedStream:
+    """Open a FASTQ file, plain or gzip, from its beginning, with every check of its compression.
+
+    Args:
+        path: local path or s3://bucket/key.
+        etag: on S3, the version that it must be; None for any.
+    """
+    file, compressed = _open(path, etag)
+    file = _HashedFile(file)
+    if not compressed:
+        return TrackedStream(file, path, file)
+    return TrackedStream(igzip.open(file, "rb"), path, file, _check_bgzip_end)
 
 
 def check_compression(path: str) -> None:
@@ -173,40 +232,44 @@ def check_compression(path: str) -> None:
                 stream.forget_before(line)
 
 
-def open_range(path: str, begin: int, end: int, index: str | None) -> TrackedStream:
+def open_range(path: str, begin: int, end: int, index: str | None, etag: str | None = None) -> TrackedStream:
     """Open the decompressed bytes [begin, end) of a FASTQ file.
 
     Args:
         path: a file that `open_stream` has read whole without an error.
         begin, end: offsets in decompressed bytes, each the beginning of a record or the end of the file.
         index: the seek index of a gzip file (`write_seek_index`); None reads from the beginning.
+        etag: on S3, the version that it must be; None for any.
     """
-    if not is_gzip(path):
-        return TrackedStream(_Range(Path(path).open("rb"), begin, end), path)
-    stream = rapidgzip.open(path, parallelization=1)
+    file, compressed = _open(path, etag)
+    if not compressed:
+        storage.stop_reading_ahead(file, end)
+        return TrackedStream(_Range(file, begin, end), path, file)
+    stream = rapidgzip.open(file if storage.is_s3(path) else path, parallelization=1)
     if index is not None:
-        stream.import_index(index)
-    return TrackedStream(_Range(stream, begin, end), path)
+        stream.import_index(io.BytesIO(storage.read_bytes(index)))
+    return TrackedStream(_Range(stream, begin, end), path, file)
 
 
-def write_seek_index(path: str, index: str, threads: int = 1) -> None:
+def write_seek_index(path: str, index: str, threads: int = 1, etag: str | None = None) -> None:
     """Write the index that lets `open_range` seek inside a gzip file (about 1% of the decompressed size).
 
     Raises:
         InputError: the file has bytes after its gzip data; isal passes over zeros there, rapidgzip refuses them.
     """
     buffer = bytearray(1 << 22)
-    try:
-        with rapidgzip.open(path, parallelization=threads) as stream:
-            while stream.readinto(buffer):
-                pass
-            stream.export_index(index)
-    except (RuntimeError, ValueError) as error:
-        raise InputError(
-            f"cannot be indexed, so that no shard of it can be read alone: {error}",
-            path=path,
-            remedy=f"compress it again: zcat {Path(path).name} | gzip > reads.fastq.gz",
-        ) from None
+    with storage.open_read(path, etag) as file:
+        try:
+            with rapidgzip.open(file if storage.is_s3(path) else path, parallelization=threads) as stream:
+                while stream.readinto(buffer):
+                    pass
+                stream.export_index(index)
+        except (RuntimeError, ValueError) as error:
+            raise storage.get_read_error(file) or InputError(
+                f"cannot be indexed, so that no shard of it can be read alone: {error}",
+                path=path,
+                remedy=f"compress it again: zcat {PurePosixPath(path).name} | gzip > reads.fastq.gz",
+            ) from None
 
 
 def get_lines_per_fragment(lane: Lane) -> int:
@@ -260,7 +323,7 @@ def _are_mates(record: dnaio.SequenceRecord, mate: dnaio.SequenceRecord) -> bool
 def _out_of_step(path: str, other: str, number: int, message: str) -> InputError:
     line = 8 * number + 1 if path == other else 4 * number + 1
     return InputError(
-        f"the mates are out of step with {Path(other).name} at pair {number + 1:,}: {message}",
+        f"the mates are out of step with {PurePosixPath(other).name} at pair {number + 1:,}: {message}",
         path=path,
         line=line,
         remedy="give both files of one run in their original order, or repair them with a tool such as repair.sh",

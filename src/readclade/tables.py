@@ -16,7 +16,10 @@ from jsonschema.exceptions import ValidationError
 
 from readclade.errors import ConfigError, InputError
 from readclade.schemas import Validator, describe, fill_defaults, load_schema, read_typed, suggest
+from readclade.storage import find, is_s3
 
+# How long S3 is tried while a table is checked: a person is waiting.
+PARSE_PATIENCE_S = 15.0
 RANKS = ("domain", "phylum", "class", "order", "family", "genus", "species")
 INTERLEAVED = "interleaved"
 
@@ -87,17 +90,34 @@ class _Row:
             seen[real] = self.line
         return file
 
+    def find_reads(self, column: str, seen: dict[str, int], ask_s3: bool) -> str:
+        """Return the absolute path or the URL on S3 of the FASTQ file in a column."""
+        url = self.cells[column]
+        if not is_s3(url):
+            return self.find_file(column, seen)
+        if url in seen:
+            self.fail(f"{column} '{url}' is already listed in line {seen[url]}", "list every file only once")
+        seen[url] = self.line
+        try:
+            is_missing = ask_s3 and find(url, PARSE_PATIENCE_S) is None
+        except InputError as error:
+            self.fail(f"{column} '{url}' {error.message}", error.remedy)
+        if is_missing:
+            self.fail(f"{column} '{url}' does not exist", "correct the URL; keys are case-sensitive")
+        return url
+
 
 def is_remote(entry: str) -> bool:
     """Tell whether an entry is a URL or an ENA/SRA run accession rather than a path."""
     return re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://.*|[SED]RR[0-9]+", entry) is not None
 
 
-def read_samples(path: str | PathLike[str]) -> dict[str, Sample]:
+def read_samples(path: str | PathLike[str], ask_s3: bool = True) -> dict[str, Sample]:
     """Read and check the table of samples.
 
     Args:
         path: tab-separated table with a header; relative paths in it are relative to its folder.
+        ask_s3: whether files on S3 are looked for.
 
     Returns:
         The samples by name, in the order of the table.
@@ -115,8 +135,8 @@ def read_samples(path: str | PathLike[str]) -> dict[str, Sample]:
                 f"sample '{name}' has platform {platform}, whose reads have no mates, but fq2 is '{fq2}'",
                 "leave fq2 empty, or correct the platform",
             )
-        fq1 = row.find_file("fq1", seen)
-        lane = Lane(fq1, fq2 if fq2 in (None, INTERLEAVED) else row.find_file("fq2", seen))
+        fq1 = row.find_reads("fq1", seen, ask_s3)
+        lane = Lane(fq1, fq2 if fq2 in (None, INTERLEAVED) else row.find_reads("fq2", seen, ask_s3))
         truth = row.find_file("truth") if "truth" in row.cells else None
         sample = samples.get(name, Sample(name, platform, (), None))
         for column, here, there in (("platform", platform, sample.platform), ("truth", truth, sample.truth)):

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from readclade import tables
 from readclade.errors import InputError
+from readclade.storage import write_bytes
 from readclade.tables import RANKS, Lane, Reference, Sample, is_remote, read_references, read_samples
 
 HEADER = "sample\tfq1\tfq2\tplatform\ttruth"
@@ -127,9 +129,8 @@ def test_read_samples_takes_name(folder, name):
         ("s\tinterleaved\t\tillumina", "fq1 'interleaved' does not exist", "correct the path"),
         ("s\ta.fq\ta.fq\tillumina", "fq2 'a.fq' is already listed in line 2", "only once"),
         ("s\thttps://example.org/a.fq\t\tont", "is remote, which is not supported yet", "download it"),
-        ("s\ts3://bucket/a.fq\t\tont", "is remote, which is not supported yet", "download it"),
         ("s\tSRR123\t\tont", "fq1 'SRR123' is remote", "download it"),
-        ("s\ta.fq\ts3://bucket/b.fq\tillumina", "fq2 's3://bucket/b.fq' is remote", "download it"),
+        ("s\ta.fq\t\tillumina\ts3://bucket/b.tsv", "truth 's3://bucket/b.tsv' is remote", "download it"),
     ],
 )
 def test_read_samples_refuses_row(folder, row, message, remedy):
@@ -254,3 +255,27 @@ def test_is_remote(entry, remote):
 def test_input_error_survives_a_process_border():
     error = pickle.loads(pickle.dumps(InputError("wrong", path="a.tsv", line=3, remedy="mend it")))
     assert str(error) == "a.tsv:3: wrong\n  remedy: mend it"
+
+
+# ---- reads on S3
+
+
+def test_read_samples_takes_objects_that_exist(folder, bucket):
+    write_bytes(f"{bucket}/reads/a.fq", b"@r\n")
+    path = write_samples(folder, f"s\t{bucket}/reads/a.fq\t\tont")
+    assert read_samples(path)["s"].lanes == (Lane(f"{bucket}/reads/a.fq", None),)
+    path = write_samples(folder, f"s\t{bucket}/reads/a.fq\t\tont", f"t\t{bucket}/reads/a.fq\t\tont")
+    assert_refused(read_samples, path, 3, "is already listed in line 2", "only once")
+    path = write_samples(folder, f"s\ta.fq\t{bucket}/reads/b.fq\tillumina")
+    assert_refused(read_samples, path, 2, f"fq2 '{bucket}/reads/b.fq' does not exist", "case-sensitive")
+    path = write_samples(folder, f"s\t{bucket}x/reads/b.fq\t\tont")
+    assert_refused(read_samples, path, 2, "there is no bucket", "correct the name")
+    path = write_samples(folder, "s\ts3:///b.fq\t\tont")
+    assert_refused(read_samples, path, 2, "is not a place on S3", "s3://bucket/key")
+
+
+def test_read_samples_store_that_does_not_answer_is_told_in_bounded_time(folder, bucket, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    monkeypatch.setattr(tables, "PARSE_PATIENCE_S", 1)
+    path = write_samples(folder, f"s\t{bucket}/reads/a.fq\t\tont")
+    assert_refused(read_samples, path, 2, "cannot be reached", "AWS_ENDPOINT_URL_S3")
