@@ -1,11 +1,13 @@
 """FASTQ files as a stream of fragments, with the byte offset at which any fragment begins.
 
 dnaio parses, isal decompresses and, because it sees the end of a truncated gzip file, also validates; rapidgzip seeks
-inside a gzip file that was validated before. What is left for this module: mates in step, errors that name file and
-line, and byte ranges, so that a shard can be read without reading what lies before it.
+inside a gzip or bzip2 file that was validated before. What is left for this module: mates in step, errors that name file
+and line, and byte ranges, so that a shard can be read without reading what lies before it.
 """
 
 import gzip
+import json
+import shutil
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -16,38 +18,38 @@ import dnaio
 import rapidgzip
 from isal import igzip, isal_zlib
 
+from readclade.compression import MAGIC_BYTES, DamagedError, MemberStream, find_compression
 from readclade.errors import InputError
 from readclade.tables import INTERLEAVED, Lane
 
-_GZIP_MAGIC = b"\x1f\x8b"
 _BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
-_OTHER_FORMATS = {b"BZh": ("bzip2", "bzcat"), b"\x28\xb5\x2f\xfd": ("zstd", "zstdcat"), b"\xfd7zXZ": ("xz", "xzcat")}
-_DECOMPRESSION_ERRORS = (EOFError, gzip.BadGzipFile, isal_zlib.error, zlib.error)
+_DECOMPRESSION_ERRORS = (EOFError, gzip.BadGzipFile, isal_zlib.error, zlib.error, DamagedError)
+# What a seek index is called after. zstd has none: a gzip copy, with an index of its own, stands in for it.
+INDEX_SUFFIXES = {"gzip": ".gzi", "bzip2": ".bzi", "zstd": ".gz"}
 
 Mates = tuple[dnaio.SequenceRecord, dnaio.SequenceRecord | None]
 
 
-def is_gzip(path: str) -> bool:
-    """Return whether the file begins as gzip does; refuse other compressions with a remedy.
+def get_compression(path: str) -> str:
+    """Return "gzip", "bzip2", "zstd" or "", whatever the file's name says; refuse others with a remedy.
 
     Raises:
-        InputError: the file is missing or compressed by something else than gzip.
+        InputError: the file is missing or compressed by something else.
     """
     try:
         with open(path, "rb") as file:
-            magic = file.read(6)
+            compression = find_compression(file.read(MAGIC_BYTES))
     except OSError as error:
         raise InputError(
             f"cannot be read: {error.strerror}", path=path, remedy="check the path and its permissions"
         ) from None
-    for start, (name, tool) in _OTHER_FORMATS.items():
-        if magic.startswith(start):
-            raise InputError(
-                f"is compressed by {name}, which is not read here",
-                path=path,
-                remedy=f"convert it: {tool} {Path(path).name} | gzip > reads.fastq.gz",
-            )
-    return magic.startswith(_GZIP_MAGIC)
+    if compression == "xz":
+        raise InputError(
+            "is compressed by xz, which is not read here",
+            path=path,
+            remedy=f"convert it: xzcat {Path(path).name} | gzip > reads.fastq.gz",
+        )
+    return compression
 
 
 def _check_bgzip_end(path: str) -> None:
@@ -75,8 +77,9 @@ class TrackedStream:
     blocks are forgotten once `forget_before` says that the parser is past them.
     """
 
-    def __init__(self, stream, path: str, check_end: Callable[[str], None] = lambda path: None):
+    def __init__(self, stream, path: str, kind: str = "", check_end: Callable[[str], None] = lambda path: None):
         """Take the stream; `check_end` is called with the path when the stream has been read to its end."""
+        self._kind = kind
         self._stream = stream
         self._path = path
         self._check_end = check_end
@@ -90,7 +93,7 @@ class TrackedStream:
             block = self._stream.read(size)
         except _DECOMPRESSION_ERRORS as error:
             raise InputError(
-                f"the gzip data are truncated or damaged after {self._offset:,} decompressed bytes ({error})",
+                f"the {self._kind} data are truncated or damaged after {self._offset:,} decompressed bytes ({error})",
                 path=self._path,
                 line=self._lines + 1,
                 remedy="download or copy the file again, and compare its checksum with the source's",
@@ -157,15 +160,17 @@ class _Range:
 
 
 def open_stream(path: str) -> TrackedStream:
-    """Open a FASTQ file, plain or gzip, from its beginning, with every check of its compression."""
-    if not is_gzip(path):
-        return TrackedStream(Path(path).open("rb"), path)
-    return TrackedStream(igzip.open(path, "rb"), path, _check_bgzip_end)
+    """Open a FASTQ file, plain, gzip, bzip2 or zstd, from its beginning, with every check of its compression."""
+    compression = get_compression(path)
+    if compression == "gzip":
+        return TrackedStream(igzip.open(path, "rb"), path, compression, _check_bgzip_end)
+    file = Path(path).open("rb")
+    return TrackedStream(MemberStream(file, compression) if compression else file, path, compression)
 
 
 def check_compression(path: str) -> None:
-    """Read a gzip file to its end; raise InputError where it is damaged."""
-    if is_gzip(path):
+    """Read a compressed file to its end; raise InputError where it is damaged."""
+    if get_compression(path):
         with closing(open_stream(path)) as stream:
             line = 0
             while block := stream.read(1 << 20):
@@ -179,24 +184,46 @@ def open_range(path: str, begin: int, end: int, index: str | None) -> TrackedStr
     Args:
         path: a file that `open_stream` has read whole without an error.
         begin, end: offsets in decompressed bytes, each the beginning of a record or the end of the file.
-        index: the seek index of a gzip file (`write_seek_index`); None reads from the beginning.
+        index: the seek index of a compressed file (`write_seek_index`); None reads from the beginning.
     """
-    if not is_gzip(path):
-        return TrackedStream(_Range(Path(path).open("rb"), begin, end), path)
-    stream = rapidgzip.open(path, parallelization=1)
-    if index is not None:
-        stream.import_index(index)
-    return TrackedStream(_Range(stream, begin, end), path)
+    compression = get_compression(path)
+    if compression == "zstd":
+        if index is None:  # one shard: there is nothing before it
+            return open_stream(path)
+        path, index = index, _get_index_of_copy(index)
+    if not compression:
+        stream = Path(path).open("rb")
+    elif compression == "bzip2":
+        stream = rapidgzip.IndexedBzip2File(path, parallelization=1)
+        if index is not None:
+            stream.set_block_offsets({int(at): offset for at, offset in json.loads(Path(index).read_text()).items()})
+    else:
+        stream = rapidgzip.open(path, parallelization=1)
+        if index is not None:
+            stream.import_index(index)
+    return TrackedStream(_Range(stream, begin, end), path, compression)
 
 
 def write_seek_index(path: str, index: str, threads: int = 1) -> None:
-    """Write the index that lets `open_range` seek inside a gzip file (about 1% of the decompressed size).
+    """Write what lets `open_range` read the middle of a compressed file.
+
+    For gzip that is an index of about 1% of the decompressed size, for bzip2 one of a few bytes a megabyte. A zstd file
+    is most often one frame, which nothing can enter in the middle: there it is a copy of the file as gzip, with an index.
 
     Raises:
         InputError: the file has bytes after its gzip data; isal passes over zeros there, rapidgzip refuses them.
     """
+    compression = get_compression(path)
+    if compression == "zstd":
+        with open(path, "rb") as file, igzip.open(index, "wb", compresslevel=1) as copy:
+            shutil.copyfileobj(MemberStream(file, compression), copy, 1 << 20)
+        path, index = index, _get_index_of_copy(index)
     buffer = bytearray(1 << 22)
     try:
+        if compression == "bzip2":
+            with rapidgzip.IndexedBzip2File(path, parallelization=threads) as stream:
+                Path(index).write_text(json.dumps(stream.block_offsets()))
+            return
         with rapidgzip.open(path, parallelization=threads) as stream:
             while stream.readinto(buffer):
                 pass
@@ -207,6 +234,10 @@ def write_seek_index(path: str, index: str, threads: int = 1) -> None:
             path=path,
             remedy=f"compress it again: zcat {Path(path).name} | gzip > reads.fastq.gz",
         ) from None
+
+
+def _get_index_of_copy(copy: str) -> str:
+    return copy + INDEX_SUFFIXES["gzip"]
 
 
 def get_lines_per_fragment(lane: Lane) -> int:
