@@ -2,7 +2,8 @@
 
 Example, from the repository root:
     PYTHONPATH=src .venv/bin/python scripts/clean_reads.py --sample long --platform ont \\
-        --lane demo/reads/long.fastq.gz --mask-low-complexity --out cleaned/long/reads --lanes-out cleaned/long/lanes.json
+        --lane demo/reads/long.fastq.gz --mask-low-complexity --out cleaned/long/reads \\
+        --lanes-out cleaned/long/lanes.json
 
 Writes gzip files, mates in step, and lanes.json with the counts, which fetch_reads.py takes. --adapters and
 --min-quality run fastp, on short reads only; --remove runs minimap2.

@@ -125,8 +125,8 @@ def _find_tools(platform: str, cleaning: Cleaning) -> dict[str, str]:
         if shutil.which(tool) is None:
             raise ConfigError(
                 f"{tool} is not installed, which cleaning needs",
-                remedy=f"install it (make system-deps, or apt-get install {tool}; with conda from the channel bioconda), "
-                f"or {needed[tool]}",
+                remedy=f"install it (make system-deps, or apt-get install {tool}; by conda from the channel "
+                f"bioconda), or {needed[tool]}",
             )
         done = subprocess.run([tool, "--version"], capture_output=True, text=True, check=True)
         tools[tool] = (done.stdout + done.stderr).split()[-1]
@@ -152,7 +152,8 @@ def _clean_lane(
             counts[key] = own[key]
     if cleaning.is_cut(platform) and counts["reads_cut_out"] != own["reads_in"]:
         raise ReadcladeError(
-            f"fastp said that it wrote {counts['reads_cut_out']:,} reads of {lane.fq1}, but {own['reads_in']:,} are there"
+            f"fastp says that it wrote {counts['reads_cut_out']:,} reads of {lane.fq1}, but {own['reads_in']:,} are"
+            " there"
         )
     del counts["reads_cut_out"]
     counts.update({key: value for key, value in own.items() if not key.endswith("_in")})

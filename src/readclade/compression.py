@@ -1,7 +1,8 @@
 """Compressed streams that are read to their true end: bzip2 and zstd, member by member.
 
-Python's own readers of both take whatever follows a whole member, if it does not begin one, for a harmless tail and stop
-there without a word. In a file of many members (pbzip2, pzstd) that passes over all that lies behind a damaged byte.
+Python's own readers of both take whatever follows a whole member, if it does not begin one, for a harmless tail and
+stop there without a word. In a file of many members (pbzip2, pzstd) that passes over all that lies behind a damaged
+byte.
 """
 
 import bz2
@@ -50,7 +51,7 @@ class MemberStream:
         Raises:
             DamagedError: the data are truncated, damaged, or followed by something else.
         """
-        while True:
+        while size > 0:
             if self._decompressor.eof:
                 rest = self._decompressor.unused_data or self._file.read(_BLOCK_BYTES)
                 if not rest:
@@ -71,6 +72,12 @@ class MemberStream:
                 raise DamagedError(str(error)) from None
             if block:
                 return block
+        return b""
+
+    def seek(self, offset: int) -> None:
+        """Go to an offset in decompressed bytes, from the beginning; whatever lies before it is decompressed."""
+        while offset > 0 and (block := self.read(min(offset, _BLOCK_BYTES))):
+            offset -= len(block)
 
     def close(self) -> None:
         """Close the file below."""

@@ -52,6 +52,9 @@ class Patience:
     longest_pause_s: float = 300
 
 
+PATIENCE = Patience()
+
+
 class _Broken(Exception):
     """A transfer that may succeed when it is tried again, after `wait` seconds if the server said so."""
 
@@ -60,7 +63,7 @@ class _Broken(Exception):
         self.wait = wait
 
 
-def fetch_file(source: Source, path: Path, report: Callable[[str], None], patience: Patience = Patience()) -> dict:
+def fetch_file(source: Source, path: Path, report: Callable[[str], None], patience: Patience = PATIENCE) -> dict:
     """Bring a file to `path`, unless it lies there whole already.
 
     Args:
@@ -70,8 +73,8 @@ def fetch_file(source: Source, path: Path, report: Callable[[str], None], patien
         url (without query), bytes, md5, sha256 of the file, and the time at which it came.
 
     Raises:
-        InputError: it cannot be brought, or is not what it must be. What has come of it stays, and the next call goes on
-            from there, unless it was wrong.
+        InputError: it cannot be brought, or is not what it must be. What has come of it stays, and the next call goes
+            on from there, unless it was wrong.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     known = _read_json(_add_suffix(path, ".json"))
@@ -111,7 +114,7 @@ def fetch_file(source: Source, path: Path, report: Callable[[str], None], patien
     return record
 
 
-def fetch_text(url: str, report: Callable[[str], None], patience: Patience = Patience()) -> str:
+def fetch_text(url: str, report: Callable[[str], None], patience: Patience = PATIENCE) -> str:
     """Return a short text from the network.
 
     Raises:

@@ -106,8 +106,8 @@ def _list_files(row: dict[str, str], accession: str, url: str) -> list[Source]:
             f"ENA has no FASTQ files of run {accession}",
             path=url,
             remedy="it may hold only what was submitted, or be out of order: look at "
-            f"https://www.ebi.ac.uk/ena/browser/view/{accession}, convert the file with fasterq-dump or samtools fastq, "
-            "and give the path",
+            f"https://www.ebi.ac.uk/ena/browser/view/{accession}, convert the file with fasterq-dump or samtools "
+            "fastq, and give the path",
         )
     is_sound = all(re.fullmatch("[0-9a-f]{32}", md5) for md5 in sums) and all(map(str.isdigit, sizes))
     if not is_sound or not len(paths) == len(sums) == len(sizes):
@@ -133,8 +133,8 @@ def _choose_files(accession: str, layout: str, files: list[Source], is_interleav
     listed = "".join(f"\n    {file.url}#md5={file.md5}" for file in files)
     what = "is interleaved in the table" if is_interleaved else f"is {layout or 'without a layout'}"
     raise InputError(
-        f"run {accession} {what}, but has {len(files)} file{'s' if len(files) != 1 else ''}, so that it is not clear how "
-        "to read it",
-        remedy="leave the accession out, and give what you want of these addresses as fq1, with fq2 empty, 'interleaved' "
-        f"or the mates:{listed}",
+        f"run {accession} {what}, but has {len(files)} file{'s' if len(files) != 1 else ''}, so that it is not clear "
+        "how to read it",
+        remedy="leave the accession out, and give what you want of these addresses as fq1, with fq2 empty, "
+        f"'interleaved' or the mates:{listed}",
     )

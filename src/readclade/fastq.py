@@ -1,8 +1,8 @@
 """FASTQ files as a stream of fragments, with the byte offset at which any fragment begins.
 
 dnaio parses, isal decompresses and, because it sees the end of a truncated gzip file, also validates; rapidgzip seeks
-inside a gzip or bzip2 file that was validated before. What is left for this module: mates in step, errors that name file
-and line, and byte ranges, so that a shard can be read without reading what lies before it.
+inside a gzip or bzip2 file that was validated before. What is left for this module: mates in step, errors that name
+file and line, and byte ranges, so that a shard can be read without reading what lies before it.
 """
 
 import gzip
@@ -164,8 +164,9 @@ def open_stream(path: str) -> TrackedStream:
     compression = get_compression(path)
     if compression == "gzip":
         return TrackedStream(igzip.open(path, "rb"), path, compression, _check_bgzip_end)
-    file = Path(path).open("rb")
-    return TrackedStream(MemberStream(file, compression) if compression else file, path, compression)
+    if compression:
+        return TrackedStream(MemberStream(Path(path).open("rb"), compression), path, compression)
+    return TrackedStream(Path(path).open("rb"), path)
 
 
 def check_compression(path: str) -> None:
@@ -188,12 +189,14 @@ def open_range(path: str, begin: int, end: int, index: str | None) -> TrackedStr
     """
     compression = get_compression(path)
     if compression == "zstd":
-        if index is None:  # one shard: there is nothing before it
-            return open_stream(path)
-        path, index = index, _get_index_of_copy(index)
+        if index is None:
+            return TrackedStream(
+                _Range(MemberStream(Path(path).open("rb"), compression), begin, end), path, compression
+            )
+        return open_range(index, begin, end, index + INDEX_SUFFIXES["gzip"])
     if not compression:
-        stream = Path(path).open("rb")
-    elif compression == "bzip2":
+        return TrackedStream(_Range(Path(path).open("rb"), begin, end), path)
+    if compression == "bzip2":
         stream = rapidgzip.IndexedBzip2File(path, parallelization=1)
         if index is not None:
             stream.set_block_offsets({int(at): offset for at, offset in json.loads(Path(index).read_text()).items()})
@@ -208,7 +211,7 @@ def write_seek_index(path: str, index: str, threads: int = 1) -> None:
     """Write what lets `open_range` read the middle of a compressed file.
 
     For gzip that is an index of about 1% of the decompressed size, for bzip2 one of a few bytes a megabyte. A zstd file
-    is most often one frame, which nothing can enter in the middle: there it is a copy of the file as gzip, with an index.
+    is most often one frame, which nothing can enter in the middle: there it is a gzip copy of the file, and an index.
 
     Raises:
         InputError: the file has bytes after its gzip data; isal passes over zeros there, rapidgzip refuses them.
@@ -217,7 +220,7 @@ def write_seek_index(path: str, index: str, threads: int = 1) -> None:
     if compression == "zstd":
         with open(path, "rb") as file, igzip.open(index, "wb", compresslevel=1) as copy:
             shutil.copyfileobj(MemberStream(file, compression), copy, 1 << 20)
-        path, index = index, _get_index_of_copy(index)
+        path, index = index, index + INDEX_SUFFIXES["gzip"]
     buffer = bytearray(1 << 22)
     try:
         if compression == "bzip2":
@@ -234,10 +237,6 @@ def write_seek_index(path: str, index: str, threads: int = 1) -> None:
             path=path,
             remedy=f"compress it again: zcat {Path(path).name} | gzip > reads.fastq.gz",
         ) from None
-
-
-def _get_index_of_copy(copy: str) -> str:
-    return copy + INDEX_SUFFIXES["gzip"]
 
 
 def get_lines_per_fragment(lane: Lane) -> int:

@@ -14,7 +14,7 @@ from typing import NoReturn
 from jsonschema.exceptions import ValidationError
 
 from readclade.errors import ConfigError, InputError
-from readclade.remote import check_url, is_downloaded, is_other_accession, is_remote, is_run
+from readclade.remote import check_url, is_other_accession, is_remote, is_run
 from readclade.schemas import Validator, describe, fill_defaults, load_schema, read_typed, suggest
 
 RANKS = ("domain", "phylum", "class", "order", "family", "genus", "species")
@@ -72,7 +72,7 @@ class _Row:
     def find_reads(self, column: str, seen: dict[str, int]) -> str:
         """Return an entry for reads: a run's accession or an address as it stands, else the path of a file."""
         entry = self.cells[column]
-        if not is_downloaded(entry):
+        if not is_remote(entry) or entry.startswith("s3://"):
             return self.find_file(column, seen)
         if is_run(entry):
             if column == "fq2" or self.cells.get("fq2") not in (None, INTERLEAVED):

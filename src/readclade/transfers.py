@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from readclade.downloads import Patience, Source, check_space, fetch_file, fetch_text
+from readclade.downloads import PATIENCE, Patience, Source, check_space, fetch_file, fetch_text
 from readclade.ena import resolve_run
 from readclade.formats import format_bytes
 from readclade.lanes import LaneTable
@@ -16,7 +16,7 @@ from readclade.tables import INTERLEAVED, Lane
 
 
 def bring_lanes(
-    lanes: list[Lane], platform: str, folder: Path, report: Callable[[str], None], patience: Patience = Patience()
+    lanes: list[Lane], platform: str, folder: Path, report: Callable[[str], None], patience: Patience = PATIENCE
 ) -> LaneTable:
     """Download what is on the network, into `folder`; other lanes stay as they are.
 
@@ -74,8 +74,8 @@ def _resolve(
     report(f"{run.accession}: {'pairs' if len(run.files) == 2 else 'one file'}, {size}")
     for file in run.unpaired:
         report(
-            f"{run.accession}: leaves out {hide_query(file.url)} ({format_bytes(file.size)}), reads without their mates; "
-            "give its address a row of its own to use them"
+            f"{run.accession}: leaves out {hide_query(file.url)} ({format_bytes(file.size)}), reads without "
+            "their mates; give its address a row of its own to use them"
         )
     return list(run.files)
 
