@@ -275,17 +275,14 @@ def _transfer(source: Source, part: Path, patience: Patience, report: Callable[[
         else:
             begin, total = 0, _read_length(response)
         _check_size(source, total)
-        part.touch()
-        if begin == 0:
-            os.truncate(part, 0)
         check_space(part.parent, 0 if total is None else total - begin)
         state = {"url": _hash(source.url), "validator": _get_validator(response), "size": total}
         write_atomically(state_path, json.dumps(state) + "\n")
         progress = _Progress(part.name.removesuffix(".part"), begin, total, report)
         try:
-            with open(part, "r+b") as out:
-                out.seek(begin)
-                for block in response.raw.stream(_BLOCK_BYTES, decode_content=False):
+            with open(part, "ab" if begin else "wb") as out:
+                # Whatever has come is written: a connection that stalls must not take a part of a block with it.
+                while block := response.raw.read1(_BLOCK_BYTES, decode_content=False):
                     out.write(block)
                     progress.add(len(block))
                 end = out.tell()
