@@ -54,8 +54,8 @@ def list_cleaning_options(sample):
     cleaning = config["cleaning"]
     options = []
     # fastp is made for short reads; basecallers cut the adapters of long ones.
-    if SAMPLES[sample].platform == "illumina" and (cleaning["adapters"] or cleaning["min_quality"]):
-        options += ["--adapters"] if cleaning["adapters"] else []
+    if SAMPLES[sample].platform == "illumina" and (cleaning["adapters"] != "none" or cleaning["min_quality"]):
+        options += ["--adapters", cleaning["adapters"]] if cleaning["adapters"] != "none" else []
         options += ["--min-quality", str(cleaning["min_quality"]), "--min-length", str(cleaning["min_length"])]
     options += ["--mask-low-complexity"] if cleaning["mask_low_complexity"] else []
     options += ["--remove", cleaning["remove"]] if cleaning["remove"] else []

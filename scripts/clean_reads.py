@@ -12,7 +12,7 @@ Writes gzip files, mates in step, and lanes.json with the counts, which fetch_re
 import shutil
 from pathlib import Path
 
-from readclade.cleaning import Cleaning, clean_lanes
+from readclade.cleaning import ADAPTERS, Cleaning, clean_lanes
 from readclade.cli import make_parser, make_reporter, run
 from readclade.lanes import add_lane_options, get_lanes, write_lanes
 
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--sample", required=True, help="name of the sample")
     parser.add_argument("--platform", required=True, choices=["illumina", "ont", "pacbio"])
     add_lane_options(parser)
-    parser.add_argument("--adapters", action="store_true", help="cut adapters from short reads")
+    parser.add_argument("--adapters", choices=ADAPTERS, help="cut these from short reads")
     parser.add_argument("--min-quality", type=int, default=0, help="cut where 4 bases have less on average (1 to 36)")
     parser.add_argument("--min-length", type=int, default=31, help="drop shorter cut reads (default: %(default)s)")
     parser.add_argument("--mask-low-complexity", action="store_true", help="turn simple repeats into N")

@@ -25,13 +25,13 @@ from readclade.files import hash_file
 from readclade.lanes import LaneTable
 from readclade.tables import INTERLEAVED, Lane
 
-# Source: Illumina Adapter Sequences (1000000002694), TruSeq single and combinatorial indexes; its transposase adapter
-# ("Nextera"); and MGI's adapters for PCR-free libraries, from its technical note on adapter sequences.
-_TRUSEQ = ("AGATCGGAAGAGCACACGTCTGAACTCCAGTCA", "AGATCGGAAGAGCGTCGTGTAGGGAAAGAGTGT")
-_OTHER_ADAPTERS = {
-    "nextera": "CTGTCTCTTATACACATCT",
-    "mgi_forward": "AAGTCGGAGGCCAAGCGGTCTTAGGAAGACAA",
-    "mgi_reverse": "AAGTCGGATCGTAGCCATGTCGTTCTGTGAGCCAAGGAGTTG",
+# What stands behind a first and a second mate that is longer than its insert.
+# Source: Illumina Adapter Sequences (1000000002694), "TruSeq" and its transposase adapter "Nextera"; MGI's note on the
+# adapters of its libraries.
+ADAPTERS = {
+    "truseq": ("AGATCGGAAGAGCACACGTCTGAACTCCAGTCA", "AGATCGGAAGAGCGTCGTGTAGGGAAAGAGTGT"),
+    "nextera": ("CTGTCTCTTATACACATCT", "CTGTCTCTTATACACATCT"),
+    "mgi": ("AAGTCGGAGGCCAAGCGGTCTTAGGAAGACAA", "AAGTCGGATCGTAGCCATGTCGTTCTGTGAGCCAAGGAGTTG"),
 }
 _PRESETS = {"illumina": "sr", "ont": "map-ont", "pacbio": "map-hifi"}
 _LEAST_COVERED = 0.5  # of a read, for it to count as one of the genomes' own
@@ -43,14 +43,14 @@ class Cleaning:
     """Say what is cleaned.
 
     Attributes:
-        adapters: whether adapters are cut, from short reads only.
+        adapters: which of `ADAPTERS` are cut, from short reads only; None for none.
         min_quality: mean Phred quality of 4 bases below which the rest of a short read is cut, 0 or 1 to 36; 0 is off.
         min_length: bases below which a cut read is dropped, with its mate.
         mask: whether simple repeats become N.
         remove: FASTA file of genomes whose reads are dropped, None for none.
     """
 
-    adapters: bool = False
+    adapters: str | None = None
     min_quality: int = 0
     min_length: int = 31
     mask: bool = False
@@ -58,7 +58,7 @@ class Cleaning:
 
     def is_cut(self, platform: str) -> bool:
         """Return whether reads of a platform are cut."""
-        return platform == "illumina" and (self.adapters or self.min_quality > 0)
+        return platform == "illumina" and (self.adapters is not None or self.min_quality > 0)
 
 
 def clean_lanes(
@@ -139,6 +139,8 @@ def _clean_lane(
     """Write one lane's cleaned reads; return them and the counts."""
     is_paired = lane.fq2 is not None
     counts: Counter[str] = Counter()
+    counts.update(dict.fromkeys(["fragments_removed", "bases_removed"] if cleaning.remove else [], 0))
+    counts.update(dict.fromkeys(["masked_bases"] if cleaning.mask else [], 0))
     source = lane
     if cleaning.is_cut(platform) or cleaning.remove:
         source = _check_and_stage(lane, temporary, counts)
@@ -162,8 +164,10 @@ def _clean_lane(
 
 def _check_and_stage(lane: Lane, temporary: Path, counts: Counter[str]) -> Lane:
     """Read a lane through with every check; return it, or a copy of it in the form that the tools read."""
+    # fastp tells gzip by the name alone.
     is_ready = lane.fq2 != INTERLEAVED and all(
-        os.path.isfile(path) and fastq.get_compression(path) in ("", "gzip") for path in lane.paths
+        os.path.isfile(path) and fastq.get_compression(path) == ("gzip" if path.endswith(".gz") else "")
+        for path in lane.paths
     )
     paths = [str(temporary / f"raw_{mate}.fastq.gz") for mate in (1, 2)[: 1 if lane.fq2 is None else 2]]
     with ExitStack() as stack:
@@ -195,15 +199,14 @@ def _open_writer(path: str):
 def _cut(lane: Lane, cleaning: Cleaning, temporary: Path, threads: int, counts: Counter[str]) -> Lane:
     """Run fastp on a lane of one or two files."""
     paths = [str(temporary / f"cut_{mate}.fastq.gz") for mate in (1, 2)]
-    others = temporary / "adapters.fasta"
-    others.write_text("".join(f">{name}\n{sequence}\n" for name, sequence in _OTHER_ADAPTERS.items()))
     summary = temporary / "fastp.json"
-    # Adapters are named: fastp's search for unknown ones takes a frequent word of a small genome for one.
-    command = ["fastp", "--in1", lane.fq1, "--out1", paths[0], "--adapter_sequence", _TRUSEQ[0]]
+    command = ["fastp", "--in1", lane.fq1, "--out1", paths[0]]
     if lane.fq2:
-        command += ["--in2", lane.fq2, "--out2", paths[1], "--adapter_sequence_r2", _TRUSEQ[1]]
+        command += ["--in2", lane.fq2, "--out2", paths[1]]
     if cleaning.adapters:
-        command += ["--adapter_fasta", str(others)]
+        # They are named, because fastp's search for unknown ones takes a frequent word of a small genome for one.
+        first, second = ADAPTERS[cleaning.adapters]
+        command += ["--adapter_sequence", first] + (["--adapter_sequence_r2", second] if lane.fq2 else [])
     else:
         command += ["--disable_adapter_trimming", "--disable_trim_poly_g"]
     if cleaning.min_quality:
@@ -218,7 +221,7 @@ def _cut(lane: Lane, cleaning: Cleaning, temporary: Path, threads: int, counts: 
         "--thread",
         str(min(threads, 16)),
     ]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     if done.returncode != 0:
         raise _tool_failed("fastp", done.returncode, done.stdout)
     content = json.loads(summary.read_text(encoding="utf-8"))
@@ -247,7 +250,9 @@ def _find_hits(lane: Lane, platform: str, remove: str | None, threads: int, temp
     # One index part, whatever the size of the genomes: with several, the hits would come in the order of the parts.
     command = ["minimap2", "-x", _PRESETS[platform], "-c", "--secondary=no", "-I", "1000G", "-t", str(threads), remove]
     with open(temporary / "minimap2.log", "w+") as log:
-        with subprocess.Popen([*command, *lane.paths], stdout=subprocess.PIPE, stderr=log, text=True) as process:
+        with subprocess.Popen(
+            [*command, *lane.paths], stdout=subprocess.PIPE, stderr=log, text=True, errors="replace"
+        ) as process:
             try:
                 yield _select_hits(process.stdout)
             except BaseException:

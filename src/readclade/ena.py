@@ -80,7 +80,8 @@ def _read_report(text: str, accession: str, url: str) -> dict[str, str]:
         raise InputError(
             f"ENA's answer is no file report: it begins with {text[:60]!r}",
             path=url,
-            remedy="run again later: its service may be out of order; of a run with controlled access it names no files",
+            remedy="run again later: its service may be out of order; of a run with controlled access it names no "
+            "files",
         )
     if not rows:
         raise InputError(

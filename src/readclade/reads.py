@@ -68,6 +68,8 @@ def summarise_reads(
         ]
         if origins:
             described[-1]["origins"] = origins[number]
+            if cleaning is None:
+                _compare_with_download(described[-1], paths=lane.paths)
     result = {
         "sample": sample,
         "platform": platform,
@@ -113,6 +115,17 @@ def load_reads(path: Path) -> dict:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"cannot be read: {error}", path=path, remedy="run `fetch` for this sample") from None
+
+
+def _compare_with_download(described: dict, paths: list[str]) -> None:
+    """Refuse a file that was changed after it was downloaded."""
+    for path, sha256, origin in zip(paths, described["sha256"], described["origins"], strict=True):
+        if origin.get("sha256", sha256) != sha256:
+            raise InputError(
+                "is not the file that was downloaded: its checksum changed",
+                path=path,
+                remedy="remove it, so that the next run downloads it again",
+            )
 
 
 def _index_file(path: str, out: Path, name: str, threads: int, shards: int) -> str | None:
