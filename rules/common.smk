@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 import sys
+from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -12,7 +13,7 @@ from snakemake.exceptions import WorkflowError
 BASEDIR = Path(workflow.basedir)
 sys.path.insert(0, str(BASEDIR / "src"))
 
-from readclade import tables
+from readclade import shard_store, storage, tables
 from readclade.errors import ReadcladeError
 from readclade.lanes import has_lost_files
 from readclade.manifest import read_manifest
@@ -33,7 +34,8 @@ shell.prefix(
 
 try:
     config = tables.check_config(config)
-    SAMPLES = tables.read_samples(config["samples"])
+    # A job on another node parses this again: what the first process found on S3 holds for it.
+    SAMPLES = tables.read_samples(config["samples"], workflow.is_main_process)
     REFERENCES = tables.read_references(config["references"])
     tables.check_genomes(config["cleaning"]["remove"])
 except ReadcladeError as error:
@@ -129,6 +131,23 @@ def get_all_read_files():
     return [path for sample in SAMPLES for path in list_read_files(sample)]
 
 
+def get_object_versions(wildcards):
+    """Return the version of each FASTQ file of a sample on S3, so that a changed object is fetched again."""
+    return [
+        f"{path} {get_object_version(path)}"
+        for lane in SAMPLES[wildcards.sample].lanes
+        for path in lane.paths
+        if storage.is_s3(path)
+    ]
+
+
+@cache
+def get_object_version(url):
+    """Return the version of an object, as S3 told it when the table was checked."""
+    info = storage.find(url, tables.PARSE_PATIENCE_S)
+    return info and info.etag
+
+
 def get_platform(wildcards):
     """Return the platform of a sample."""
     return SAMPLES[wildcards.sample].platform
@@ -204,12 +223,16 @@ def get_reference_files():
     return [reference.fasta for reference in REFERENCES]
 
 
-def is_damaged(manifest):
+def is_damaged(path):
     """Return whether a manifest lists a shard that is missing or of the wrong size."""
     try:
-        return not all(shard.is_complete(manifest.parent) for shard in read_manifest(manifest).shards)
+        manifest = read_manifest(path)
     except ReadcladeError:
         return True
+    try:
+        return bool(shard_store.list_lost(manifest, shard_store.get_location(manifest, path), tables.PARSE_PATIENCE_S))
+    except ReadcladeError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def plan_damaged_shards(manifest):

@@ -18,15 +18,18 @@ rule embed:
         runtime="12h",
         ray_address="local",
         actor_gpus=0,
+        shard_store="local",
     params:
         out=subpath(output.manifest, parent=True),
         embedder=config["embedder"]["name"],
         options=get_embedder_options(),
         d=config["embedder"]["d"],
+        versions=get_object_versions,
     conda:
         "../envs/embed.yaml"
     message:
         "Embedding the fragments of sample {wildcards.sample} with {params.embedder}"
     shell:
-        "python {input.script:q} --reads {input.summary} --out {params.out} {params.options} --d {params.d}"
+        "python {input.script:q} --reads {input.summary} --out {params.out} --store {resources.shard_store:q}"
+        " {params.options} --d {params.d}"
         " --actors {threads} --actor-gpus {resources.actor_gpus} --address {resources.ray_address} 2>&1 | tee {log}"

@@ -45,6 +45,7 @@ rule clean:
         platform=get_platform,
         lanes=get_raw_lanes,
         options=get_cleaning_options,
+        versions=get_object_versions,
     conda:
         "../envs/clean.yaml"
     message:
@@ -80,6 +81,7 @@ rule fetch:
         platform=get_platform,
         lanes=get_lanes,
         shard_bases=config["shards"]["bases"],
+        versions=get_object_versions,
     conda:
         "../envs/fetch.yaml"
     message:

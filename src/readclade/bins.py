@@ -70,7 +70,10 @@ def _iterate_fragments(reads: dict):
     for described in reads["lanes"]:
         lane = Lane(described["fq1"], described["fq2"])
         with ExitStack() as stack:
-            streams = [stack.enter_context(closing(fastq.open_stream(path))) for path in lane.paths]
+            streams = [
+                stack.enter_context(closing(fastq.open_stream(path, etag)))
+                for path, etag in zip(lane.paths, described["etags"], strict=True)
+            ]
             for number, fragment in enumerate(fastq.iterate_fragments(streams, lane), 1):
                 yield fragment
                 if number % 10_000 == 0:

@@ -21,7 +21,6 @@ from pydustmasker import DustMasker
 
 from readclade import fastq
 from readclade.errors import ConfigError, InputError, ReadcladeError
-from readclade.files import hash_file
 from readclade.lanes import LaneTable
 from readclade.tables import INTERLEAVED, Lane
 
@@ -88,16 +87,13 @@ def clean_lanes(
         origins = table.origins[number] if table.origins else [{"path": path} for path in lane.paths]
         with tempfile.TemporaryDirectory(prefix=".clean", dir=out) as temporary:
             stem = out / f"lane{number + 1}"
-            cleaned, own = _clean_lane(lane, platform, cleaning, stem, Path(temporary), threads)
+            cleaned, own, checksums = _clean_lane(lane, platform, cleaning, stem, Path(temporary), threads)
         counts.update(own)
         report(f"{lane.fq1}: {own['fragments_out']:,} of {own['fragments_in']:,} fragments are left")
         if own["fragments_out"]:
             result.lanes.append(cleaned)
             result.origins.append(
-                [
-                    origin if "sha256" in origin else {**origin, "sha256": hash_file(origin["path"])}
-                    for origin in origins
-                ]
+                [{"sha256": sha256, **origin} for origin, sha256 in zip(origins, checksums, strict=True)]
             )
     if not result.lanes:
         raise InputError(
@@ -135,20 +131,21 @@ def _find_tools(platform: str, cleaning: Cleaning) -> dict[str, str]:
 
 def _clean_lane(
     lane: Lane, platform: str, cleaning: Cleaning, stem: Path, temporary: Path, threads: int
-) -> tuple[Lane, Counter[str]]:
-    """Write one lane's cleaned reads; return them and the counts."""
+) -> tuple[Lane, Counter[str], list[str]]:
+    """Write one lane's cleaned reads; return them, the counts, and the checksums of the lane's files."""
     is_paired = lane.fq2 is not None
     counts: Counter[str] = Counter()
+    checksums: list[str] = []
     counts.update(dict.fromkeys(["fragments_removed", "bases_removed"] if cleaning.remove else [], 0))
     counts.update(dict.fromkeys(["masked_bases"] if cleaning.mask else [], 0))
     source = lane
     if cleaning.is_cut(platform) or cleaning.remove:
-        source = _check_and_stage(lane, temporary, counts)
+        source = _check_and_stage(lane, temporary, counts, checksums)
     if cleaning.is_cut(platform):
         source = _cut(source, cleaning, temporary, threads, counts)
     paths = [f"{stem}_{mate}.fastq.gz" for mate in (1, 2)[: 1 + is_paired]]
     with _find_hits(source, platform, cleaning.remove, threads, temporary) as hits:
-        own = _write_rest(source, hits, cleaning.mask, paths)
+        own = _write_rest(source, hits, cleaning.mask, paths, [] if checksums else checksums)
     if not counts["fragments_in"]:
         for key in ("fragments_in", "reads_in", "bases_in"):
             counts[key] = own[key]
@@ -159,10 +156,10 @@ def _clean_lane(
         )
     del counts["reads_cut_out"]
     counts.update({key: value for key, value in own.items() if not key.endswith("_in")})
-    return Lane(paths[0], paths[1] if is_paired else None), counts
+    return Lane(paths[0], paths[1] if is_paired else None), counts, checksums
 
 
-def _check_and_stage(lane: Lane, temporary: Path, counts: Counter[str]) -> Lane:
+def _check_and_stage(lane: Lane, temporary: Path, counts: Counter[str], checksums: list[str]) -> Lane:
     """Read a lane through with every check; return it, or a copy of it in the form that the tools read."""
     # fastp tells gzip by the name alone.
     is_ready = lane.fq2 != INTERLEAVED and all(
@@ -172,7 +169,7 @@ def _check_and_stage(lane: Lane, temporary: Path, counts: Counter[str]) -> Lane:
     paths = [str(temporary / f"raw_{mate}.fastq.gz") for mate in (1, 2)[: 1 if lane.fq2 is None else 2]]
     with ExitStack() as stack:
         writers = [] if is_ready else [stack.enter_context(_open_writer(path)) for path in paths]
-        for mates in _read_fragments(lane, stack):
+        for mates in _read_fragments(lane, stack, checksums):
             counts["fragments_in"] += 1
             counts["reads_in"] += len(mates)
             counts["bases_in"] += sum(len(record.sequence) for record in mates)
@@ -181,8 +178,8 @@ def _check_and_stage(lane: Lane, temporary: Path, counts: Counter[str]) -> Lane:
     return lane if is_ready else Lane(paths[0], paths[1] if len(paths) == 2 else None)
 
 
-def _read_fragments(lane: Lane, stack: ExitStack) -> Iterator[list]:
-    """Yield the one or two records of each fragment."""
+def _read_fragments(lane: Lane, stack: ExitStack, checksums: list[str]) -> Iterator[list]:
+    """Yield the one or two records of each fragment; at the end, add the checksum of each file to `checksums`."""
     streams = [stack.enter_context(closing(fastq.open_stream(path))) for path in lane.paths]
     lines = fastq.get_lines_per_fragment(lane)
     for number, (record, mate) in enumerate(fastq.iterate_fragments(streams, lane)):
@@ -190,6 +187,7 @@ def _read_fragments(lane: Lane, stack: ExitStack) -> Iterator[list]:
             for stream in streams:
                 stream.forget_before(lines * number)
         yield [record] if mate is None else [record, mate]
+    checksums += [stream.get_sha256() for stream in streams]
 
 
 def _open_writer(path: str):
@@ -293,13 +291,13 @@ def _get_fragment(name: str) -> str:
     return name[:-2] if name.endswith(("/1", "/2")) else name
 
 
-def _write_rest(lane: Lane, hits: Iterator[str], mask: bool, paths: list[str]) -> Counter[str]:
+def _write_rest(lane: Lane, hits: Iterator[str], mask: bool, paths: list[str], checksums: list[str]) -> Counter[str]:
     """Write the fragments that are no hits, masked if wanted; return the counts."""
     counts: Counter[str] = Counter()
     hit = next(hits, None)
     with ExitStack() as stack:
         writers = [stack.enter_context(_open_writer(path)) for path in paths]
-        for mates in _read_fragments(lane, stack):
+        for mates in _read_fragments(lane, stack, checksums):
             size = sum(len(record.sequence) for record in mates)
             counts.update(fragments_in=1, reads_in=len(mates), bases_in=size)
             if hit is not None and hit == fastq.get_fragment_name(mates[0]):

@@ -2,13 +2,15 @@
 
 The unit of work is a shard: an actor reads its range of the FASTQ files, embeds it and writes one Parquet file under a
 name that its number decides. Only numbers and checksums travel through Ray, so that an actor, a task or the driver can
-die at any time: what `progress.json` holds is kept, the rest is made again with the same bytes.
+die at any time: what `progress.json` holds is kept, the rest is made again with the same bytes. The reads and the
+shards lie on disk or on S3; docs/exactly-once.md says what holds where.
 """
 
 import hashlib
 import json
 import logging
 import os
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,9 +19,10 @@ from pathlib import Path
 import numpy as np
 import ray
 
+from readclade import shard_store, storage
 from readclade.embedders import Embedder, get_embedder
 from readclade.errors import ReadcladeError
-from readclade.files import hash_file, remove_leftovers
+from readclade.files import hash_file
 from readclade.fragments import read_batches
 from readclade.manifest import Manifest, Shard
 from readclade.projection import Projection, fit_projection
@@ -28,6 +31,19 @@ from readclade.shards import write_shard
 from readclade.sources import find_sources
 
 _PROGRESS = "progress.json"
+_MANIFEST = "manifest.json"
+# On S3 every state of progress.json is a request: those of shards that finish at once are told together. A driver that
+# dies in between makes these shards again, with the same bytes.
+_S3_PAUSE_S = 2.0
+# What an actor on another node must know of the user's environment to find the same store. Secrets do not travel:
+# Ray shows a job's environment to everybody who sees its dashboard, and nodes have a role of their own.
+_SHARED_VARIABLES = (
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "READCLADE_S3_PATIENCE_S",
+)
 
 
 def get_fingerprint(reads: dict, embedder: Embedder, d: int) -> str:
@@ -42,7 +58,7 @@ def get_fingerprint(reads: dict, embedder: Embedder, d: int) -> str:
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
-def fit_first_fragments(reads: dict, folder: Path, embedder: Embedder, d: int) -> Projection:
+def fit_first_fragments(reads: dict, folder: str, embedder: Embedder, d: int) -> Projection:
     """Fit the projection on the sample's first fragments (as many as the embedder says, of its first shard)."""
     vectors = []
     count = 0
@@ -59,11 +75,13 @@ class ShardEmbedder:
     """The Ray Data actor: loads the embedder once, then makes one shard after another."""
 
     def __init__(self, reads_path: str, out: str):
-        self._folder = Path(reads_path).parent
-        self._reads = load_reads(Path(reads_path))
-        self._out = Path(out)
+        self._folder = storage.get_folder(reads_path)
+        self._reads = load_reads(reads_path)
+        self._out = out
         # Read from the file: Ray restarts an actor safely only with small arguments.
-        embedder = json.loads((self._out / _PROGRESS).read_text(encoding="utf-8"))["embedder"]
+        progress = _read_progress(out)
+        embedder = progress.embedder
+        self._edition = shard_store.get_edition(progress)
         self._embedder = get_embedder(embedder["name"], embedder["parameters"])
         self._projection = Projection.from_json(embedder["projection"])
 
@@ -80,18 +98,21 @@ class ShardEmbedder:
         def embed(batch):
             return self._projection.apply(self._embedder.embed(batch.sequences, batch.mates))
 
-        path = self._out / get_shard_file(index)
-        return write_shard(path, read_batches(self._reads, index, self._folder), embed, self._projection.d)
+        def write(path: Path) -> Shard:
+            return write_shard(path, read_batches(self._reads, index, self._folder), embed, self._projection.d)
 
-
-def get_shard_file(index: int) -> str:
-    """Return the file name of a shard."""
-    return f"shard-{index:05d}.parquet"
+        name = shard_store.get_shard_file(index, self._out, self._edition)
+        if not storage.is_s3(self._out):
+            return write(Path(self._out) / name)
+        with tempfile.TemporaryDirectory(prefix="readclade-") as folder:
+            shard = write(Path(folder) / name)
+            storage.upload_file(Path(folder) / name, storage.join(self._out, name), shard.sha256)
+        return shard
 
 
 def embed_reads(
-    reads_path: Path,
-    out: Path,
+    reads_path: str | os.PathLike[str],
+    out: str | os.PathLike[str],
     embedder_name: str,
     parameters: dict,
     d: int,
@@ -105,8 +126,8 @@ def embed_reads(
     Shards that are there whole, made from the same reads by the same embedder, are kept.
 
     Args:
-        reads_path: the sample's `reads.json`.
-        out: folder of the shards.
+        reads_path: the sample's `reads.json`, with `index/` beside it: a path, or s3://bucket/key.
+        out: folder of the shards: a path that every actor sees, or s3://bucket/prefix.
         d: most values an embedding may have.
         actors: number of long-lived actors, one CPU each.
         address: a running Ray cluster, or None for one of our own on this machine.
@@ -115,19 +136,18 @@ def embed_reads(
 
     Raises:
         InputError: the reads changed since `fetch`.
+        StorageError: S3 refuses or cannot be reached; what was done is kept.
     """
+    reads_path, out = str(reads_path), str(out).rstrip("/")
     reads = load_reads(reads_path)
     embedder = get_embedder(embedder_name, parameters)
-    out.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(out)
+    storage.prepare_folder(out)
     fingerprint = get_fingerprint(reads, embedder, d)
     done = _load_progress(out, fingerprint)
     if done is None or len(done.shards) < len(reads["shards"]):
         check_reads(reads)
     if done is None:
-        for stale in out.glob("shard-*.parquet"):
-            stale.unlink()
-        projection = fit_first_fragments(reads, reads_path.parent, embedder, d)
+        projection = fit_first_fragments(reads, storage.get_folder(reads_path), embedder, d)
         description = {
             "name": embedder.name,
             "revision": embedder.revision,
@@ -135,35 +155,59 @@ def embed_reads(
             "projection": projection.to_json(),
         }
         done = Manifest(reads["sample"], reads["platform"], description, projection.d, fingerprint, ())
+    edition = shard_store.get_edition(done)
+    if not done.shards:
+        _remove_stale(out, edition)
+    files = [shard_store.get_shard_file(index, out, edition) for index in range(len(reads["shards"]))]
     shards = {shard.file: shard for shard in done.shards}
-    missing = [index for index in range(len(reads["shards"])) if get_shard_file(index) not in shards]
+    missing = [index for index, file in enumerate(files) if file not in shards]
     if shards:
-        report(f"{len(shards)} of {len(reads['shards'])} shards are there already")
+        report(f"{len(shards)} of {len(files)} shards are there already")
     if missing:
-        (out / "manifest.json").unlink(missing_ok=True)  # where it stands, all shards stand
-        done.write(out / _PROGRESS)
+        storage.delete(storage.join(out, _MANIFEST))  # where it stands, all shards stand
+        _write(done, out, _PROGRESS)
+        told = time.monotonic()
         for shard in _run_actors(reads_path, out, missing, actors, address, report, reads, gpus):
             shards[shard.file] = shard
             done = replace(done, shards=tuple(shards[file] for file in sorted(shards)))
-            done.write(out / _PROGRESS)
-    done.write(out / "manifest.json")
+            if not storage.is_s3(out) or time.monotonic() - told > _S3_PAUSE_S:
+                _write(done, out, _PROGRESS)
+                told = time.monotonic()
+        _write(done, out, _PROGRESS)
+    _write(done, out, _MANIFEST)
     return done
 
 
-def _load_progress(out: Path, fingerprint: str) -> Manifest | None:
+def _write(manifest: Manifest, out: str, name: str) -> None:
+    storage.write_bytes(storage.join(out, name), manifest.to_json().encode())
+
+
+def _remove_stale(out: str, edition: str) -> None:
+    """Remove the manifest and the shards that an earlier run made from other reads or by another embedder."""
+    names = [name for name in storage.list_sizes(out) if shard_store.is_stale(name, out, edition)]
+    if names:
+        storage.delete(storage.join(out, _MANIFEST))
+    for name in names:
+        storage.delete(storage.join(out, name))
+
+
+def _read_progress(out: str) -> Manifest:
+    progress = json.loads(storage.read_bytes(storage.join(out, _PROGRESS)))
+    shards = tuple(Shard(**shard) for shard in progress.pop("shards"))
+    return Manifest(**progress, shards=shards)
+
+
+def _load_progress(out: str, fingerprint: str) -> Manifest | None:
     """Return what an earlier run left whole, or None where there is nothing that fits."""
-    path = out / _PROGRESS
-    if not path.exists():
+    if storage.find(storage.join(out, _PROGRESS)) is None:
         return None
     try:
-        progress = json.loads(path.read_text(encoding="utf-8"))
-        shards = tuple(Shard(**shard) for shard in progress.pop("shards"))
-        manifest = Manifest(**progress, shards=shards)
+        manifest = _read_progress(out)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
     if manifest.fingerprint != fingerprint:
         return None
-    return replace(manifest, shards=tuple(shard for shard in manifest.shards if shard.is_intact(out)))
+    return replace(manifest, shards=tuple(shard_store.list_intact(manifest, out)))
 
 
 def _run_actors(reads_path, out, missing, actors, address, report, reads, gpus):
@@ -178,7 +222,7 @@ def _run_actors(reads_path, out, missing, actors, address, report, reads, gpus):
             [{"shard": index} for index in missing], override_num_blocks=len(missing)
         ).map_batches(
             ShardEmbedder,
-            fn_constructor_args=(str(reads_path), str(out)),
+            fn_constructor_args=(reads_path, out),
             compute=ray.data.ActorPoolStrategy(size=min(actors, len(missing))),
             batch_size=1,
             num_cpus=1,
@@ -220,7 +264,12 @@ def _start_ray(actors: int, address: str | None) -> None:
         )
     else:
         package = Path(__file__).parent
-        ray.init(address=address, runtime_env={"py_modules": [str(package)]}, logging_level="error")
+        variables = {name: os.environ[name] for name in _SHARED_VARIABLES if name in os.environ}
+        ray.init(
+            address=address,
+            runtime_env={"py_modules": [str(package)], "env_vars": variables},
+            logging_level="error",
+        )
 
 
 def _get_cause(error: BaseException) -> BaseException:

@@ -56,3 +56,7 @@ class InputError(ReadcladeError):
     def __str__(self) -> str:
         place = [part for part in (self.path, None if self.line is None else str(self.line)) if part]
         return self._with_remedy(": ".join([":".join(place), self.message]) if place else self.message)
+
+
+class StorageError(InputError):
+    """Report a store that refuses or fails; the file itself may well be what it should be."""

@@ -6,18 +6,22 @@ file and line, and byte ranges, so that a shard can be read without reading what
 """
 
 import gzip
+import hashlib
+import io
 import json
 import shutil
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 import dnaio
 import rapidgzip
 from isal import igzip, isal_zlib
 
+from readclade import storage
 from readclade.compression import MAGIC_BYTES, DamagedError, MemberStream, find_compression
 from readclade.errors import InputError
 from readclade.tables import INTERLEAVED, Lane
@@ -36,20 +40,29 @@ def get_compression(path: str) -> str:
     Raises:
         InputError: the file is missing or compressed by something else.
     """
+    file, answer = _open(path)
+    file.close()
+    return answer
+
+
+def _open(path: str, etag: str | None = None) -> tuple[BinaryIO, str]:
+    """Open a file at its beginning, and tell its compression."""
     try:
-        with open(path, "rb") as file:
-            compression = find_compression(file.read(MAGIC_BYTES))
+        file = storage.open_read(path, etag)
+        compression = find_compression(file.read(MAGIC_BYTES))
+        file.seek(0)
     except OSError as error:
         raise InputError(
             f"cannot be read: {error.strerror}", path=path, remedy="check the path and its permissions"
         ) from None
     if compression == "xz":
+        file.close()
         raise InputError(
             "is compressed by xz, which is not read here",
             path=path,
-            remedy=f"convert it: xzcat {Path(path).name} | gzip > reads.fastq.gz",
+            remedy=f"convert it: xzcat {PurePosixPath(path).name} | gzip > reads.fastq.gz",
         )
-    return compression
+    return file, compression
 
 
 def _check_bgzip_end(path: str) -> None:
@@ -57,7 +70,7 @@ def _check_bgzip_end(path: str) -> None:
 
     The SAM specification, section 4.1.2, puts an empty block at the end of every BGZF file for this purpose.
     """
-    with open(path, "rb") as file:
+    with storage.open_read(path) as file:
         head = file.read(18)
         if head[3:4] != b"\x04" or head[12:14] != b"BC":
             return
@@ -70,6 +83,32 @@ def _check_bgzip_end(path: str) -> None:
             )
 
 
+class _HashedFile(io.RawIOBase):
+    """A file that is read once, from its beginning, and hashed meanwhile: on S3, a second pass would cost as much."""
+
+    def __init__(self, file: BinaryIO):
+        super().__init__()
+        self._file = file
+        self._digest = hashlib.sha256()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        count = self._file.readinto(buffer)
+        self._digest.update(memoryview(buffer)[:count])
+        return count
+
+    def get_sha256(self) -> str:
+        while self.read(1 << 20):
+            pass
+        return self._digest.hexdigest()
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
 class TrackedStream:
     """A binary stream that remembers where its recent lines begin.
 
@@ -77,10 +116,17 @@ class TrackedStream:
     blocks are forgotten once `forget_before` says that the parser is past them.
     """
 
-    def __init__(self, stream, path: str, kind: str = "", check_end: Callable[[str], None] = lambda path: None):
-        """Take the stream; `check_end` is called with the path when the stream has been read to its end."""
+    def __init__(
+        self, stream, path: str, file=None, kind: str = "", check_end: Callable[[str], None] = lambda path: None
+    ):
+        """Take the stream and the file below it, which is closed with it.
+
+        `kind` is the compression, for an error; `check_end` is called with the path when the stream has been read to
+        its end.
+        """
         self._kind = kind
         self._stream = stream
+        self._file = file
         self._path = path
         self._check_end = check_end
         self._blocks: deque[tuple[int, int, bytes]] = deque()  # (offset, lines before it, bytes)
@@ -138,9 +184,19 @@ class TrackedStream:
                 return lines + block.count(b"\n", 0, position)
         return None
 
+    def get_sha256(self) -> str:
+        """Return the checksum of the file as it lies there; only of `open_stream`, read to its end."""
+        return self._file.get_sha256()
+
+    def get_read_error(self) -> InputError | None:
+        """Return what went wrong with the file below, where the decompression hides it; None if nothing."""
+        return storage.get_read_error(self._file)
+
     def close(self) -> None:
-        """Close the stream below."""
+        """Close the stream and the file below."""
         self._stream.close()
+        if self._file is not None:
+            self._file.close()
 
 
 class _Range:
@@ -159,14 +215,20 @@ class _Range:
         self._stream.close()
 
 
-def open_stream(path: str) -> TrackedStream:
-    """Open a FASTQ file, plain, gzip, bzip2 or zstd, from its beginning, with every check of its compression."""
-    compression = get_compression(path)
+def open_stream(path: str, etag: str | None = None) -> TrackedStream:
+    """Open a FASTQ file, plain, gzip, bzip2 or zstd, from its beginning, with every check of its compression.
+
+    Args:
+        path: local path or s3://bucket/key.
+        etag: on S3, the version that it must be; None for any.
+    """
+    file, compression = _open(path, etag)
+    file = _HashedFile(file)
     if compression == "gzip":
-        return TrackedStream(igzip.open(path, "rb"), path, compression, _check_bgzip_end)
+        return TrackedStream(igzip.open(file, "rb"), path, file, compression, _check_bgzip_end)
     if compression:
-        return TrackedStream(MemberStream(Path(path).open("rb"), compression), path, compression)
-    return TrackedStream(Path(path).open("rb"), path)
+        return TrackedStream(MemberStream(file, compression), path, file, compression)
+    return TrackedStream(file, path, file)
 
 
 def check_compression(path: str) -> None:
@@ -179,35 +241,42 @@ def check_compression(path: str) -> None:
                 stream.forget_before(line)
 
 
-def open_range(path: str, begin: int, end: int, index: str | None) -> TrackedStream:
+def open_range(path: str, begin: int, end: int, index: str | None, etag: str | None = None) -> TrackedStream:
     """Open the decompressed bytes [begin, end) of a FASTQ file.
 
     Args:
         path: a file that `open_stream` has read whole without an error.
         begin, end: offsets in decompressed bytes, each the beginning of a record or the end of the file.
         index: the seek index of a compressed file (`write_seek_index`); None reads from the beginning.
+        etag: on S3, the version that it must be; None for any.
     """
-    compression = get_compression(path)
-    if compression == "zstd":
-        if index is None:
-            return TrackedStream(
-                _Range(MemberStream(Path(path).open("rb"), compression), begin, end), path, compression
-            )
+    file, compression = _open(path, etag)
+    if compression == "zstd" and index is not None:
+        file.close()
         return open_range(index, begin, end, index + INDEX_SUFFIXES["gzip"])
     if not compression:
-        return TrackedStream(_Range(Path(path).open("rb"), begin, end), path)
-    if compression == "bzip2":
-        stream = rapidgzip.IndexedBzip2File(path, parallelization=1)
+        storage.stop_reading_ahead(file, end)
+        stream = file
+    elif compression == "zstd":
+        stream = MemberStream(file, compression)
+    elif compression == "bzip2":
+        stream = rapidgzip.IndexedBzip2File(_choose_source(path, file), parallelization=1)
         if index is not None:
-            stream.set_block_offsets({int(at): offset for at, offset in json.loads(Path(index).read_text()).items()})
+            offsets = json.loads(storage.read_bytes(index))
+            stream.set_block_offsets({int(at): offset for at, offset in offsets.items()})
     else:
-        stream = rapidgzip.open(path, parallelization=1)
+        stream = rapidgzip.open(_choose_source(path, file), parallelization=1)
         if index is not None:
-            stream.import_index(index)
-    return TrackedStream(_Range(stream, begin, end), path, compression)
+            stream.import_index(io.BytesIO(storage.read_bytes(index)))
+    return TrackedStream(_Range(stream, begin, end), path, file, compression)
 
 
-def write_seek_index(path: str, index: str, threads: int = 1) -> None:
+def _choose_source(path: str, file: BinaryIO) -> str | BinaryIO:
+    """Return what rapidgzip reads best: it opens a local path once for each of its threads."""
+    return file if storage.is_s3(path) else path
+
+
+def write_seek_index(path: str, index: str, threads: int = 1, etag: str | None = None) -> None:
     """Write what lets `open_range` read the middle of a compressed file.
 
     For gzip that is an index of about 1% of the decompressed size, for bzip2 one of a few bytes a megabyte. A zstd file
@@ -218,25 +287,27 @@ def write_seek_index(path: str, index: str, threads: int = 1) -> None:
     """
     compression = get_compression(path)
     if compression == "zstd":
-        with open(path, "rb") as file, igzip.open(index, "wb", compresslevel=1) as copy:
+        with storage.open_read(path, etag) as file, igzip.open(index, "wb", compresslevel=1) as copy:
             shutil.copyfileobj(MemberStream(file, compression), copy, 1 << 20)
-        path, index = index, index + INDEX_SUFFIXES["gzip"]
+        path, index, etag = index, index + INDEX_SUFFIXES["gzip"], None
     buffer = bytearray(1 << 22)
-    try:
-        if compression == "bzip2":
-            with rapidgzip.IndexedBzip2File(path, parallelization=threads) as stream:
-                Path(index).write_text(json.dumps(stream.block_offsets()))
-            return
-        with rapidgzip.open(path, parallelization=threads) as stream:
-            while stream.readinto(buffer):
-                pass
-            stream.export_index(index)
-    except (RuntimeError, ValueError) as error:
-        raise InputError(
-            f"cannot be indexed, so that no shard of it can be read alone: {error}",
-            path=path,
-            remedy=f"compress it again: zcat {Path(path).name} | gzip > reads.fastq.gz",
-        ) from None
+    with storage.open_read(path, etag) as file:
+        try:
+            if compression == "bzip2":
+                with rapidgzip.IndexedBzip2File(_choose_source(path, file), parallelization=threads) as stream:
+                    Path(index).write_text(json.dumps(stream.block_offsets()))
+                return
+            with rapidgzip.open(_choose_source(path, file), parallelization=threads) as stream:
+                while stream.readinto(buffer):
+                    pass
+                stream.export_index(index)
+        except (RuntimeError, ValueError) as error:
+            tool = "bzcat" if compression == "bzip2" else "zcat"
+            raise storage.get_read_error(file) or InputError(
+                f"cannot be indexed, so that no shard of it can be read alone: {error}",
+                path=path,
+                remedy=f"compress it again: {tool} {PurePosixPath(path).name} | gzip > reads.fastq.gz",
+            ) from None
 
 
 def get_lines_per_fragment(lane: Lane) -> int:
@@ -290,7 +361,7 @@ def _are_mates(record: dnaio.SequenceRecord, mate: dnaio.SequenceRecord) -> bool
 def _out_of_step(path: str, other: str, number: int, message: str) -> InputError:
     line = 8 * number + 1 if path == other else 4 * number + 1
     return InputError(
-        f"the mates are out of step with {Path(other).name} at pair {number + 1:,}: {message}",
+        f"the mates are out of step with {PurePosixPath(other).name} at pair {number + 1:,}: {message}",
         path=path,
         line=line,
         remedy="give both files of one run in their original order, or repair them with a tool such as repair.sh",

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from pathlib import Path
+from os import PathLike
 
 import numba
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from readclade import fastq
-from readclade.errors import InputError
+from readclade import fastq, storage
+from readclade.errors import InputError, StorageError
 from readclade.kmer import get_letters
 from readclade.shards import Batch
 from readclade.tables import Lane
@@ -29,13 +29,13 @@ def _sum_errors(letters, offsets, errors, sums):
         sums[i] += total
 
 
-def read_batches(reads: dict, index: int, folder: Path) -> Iterator[Batch]:
+def read_batches(reads: dict, index: int, folder: str | PathLike[str]) -> Iterator[Batch]:
     """Read the fragments of one planned shard from the FASTQ files, a bounded number of bases at a time.
 
     Args:
         reads: the content of `reads.json`.
         index: which of `reads["shards"]`.
-        folder: where `reads.json` lies; the seek indexes are relative to it.
+        folder: where `reads.json` lies, a path or a prefix on S3; the seek indexes are relative to it.
 
     Raises:
         InputError: the files are not those that `fetch` looked at.
@@ -44,14 +44,14 @@ def read_batches(reads: dict, index: int, folder: Path) -> Iterator[Batch]:
     described = reads["lanes"][plan["lane"]]
     lane = Lane(described["fq1"], described["fq2"])
     fragments = 0
+    streams = []
     try:
         with ExitStack() as stack:
-            streams = []
-            for path, begin, end, seek_index in zip(
-                lane.paths, plan["begin"], plan["end"], described["indexes"], strict=True
+            for path, begin, end, seek_index, etag in zip(
+                lane.paths, plan["begin"], plan["end"], described["indexes"], described["etags"], strict=True
             ):
-                seek_index = None if seek_index is None else str(folder / seek_index)
-                streams.append(stack.enter_context(closing(fastq.open_range(path, begin, end, seek_index))))
+                seek_index = None if seek_index is None else storage.join(folder, seek_index)
+                streams.append(stack.enter_context(closing(fastq.open_range(path, begin, end, seek_index, etag))))
             names, sequences, mates, qualities, mate_qualities = columns = [], [], [], [], []
             bases = 0
             for record, mate in fastq.iterate_fragments(streams, lane):
@@ -74,9 +74,14 @@ def read_batches(reads: dict, index: int, folder: Path) -> Iterator[Batch]:
             if names:
                 yield _make_batch(plan["first_fragment"] + fragments, *columns)
                 fragments += len(names)
+    except StorageError:
+        raise
     except InputError as error:  # `fetch` has seen no such problem in these bytes
         raise _changed(error.path or lane.fq1, error.message) from None
     except (ValueError, RuntimeError, OSError) as error:  # rapidgzip, where the bytes do not fit the seek index
+        for stream in streams:
+            if isinstance(cause := stream.get_read_error(), StorageError):
+                raise cause from None
         raise _changed(lane.fq1, str(error).partition("\n")[0]) from None
     if fragments != plan["fragments"]:
         raise _changed(lane.fq1, f"found {fragments:,} fragments where there were {plan['fragments']:,}")

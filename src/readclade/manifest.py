@@ -46,6 +46,7 @@ class Manifest:
         d: length of the embeddings.
         fingerprint: SHA-256 over all that decides the shards' content.
         shards: in the order of their fragments.
+        location: s3://bucket/prefix of the shards; None where they lie beside the manifest.
     """
 
     sample: str
@@ -54,6 +55,7 @@ class Manifest:
     d: int
     fingerprint: str
     shards: tuple[Shard, ...]
+    location: str | None = None
 
     @property
     def fragments(self) -> int:
@@ -65,9 +67,16 @@ class Manifest:
         """The number of bases in all shards."""
         return sum(shard.bases for shard in self.shards)
 
+    def to_json(self) -> str:
+        """Return the manifest as the text of its file."""
+        value = asdict(self)
+        if self.location is None:
+            del value["location"]
+        return json.dumps(value, indent=1) + "\n"
+
     def write(self, path: Path) -> None:
         """Write the manifest as JSON, atomically."""
-        write_atomically(path, json.dumps(asdict(self), indent=1) + "\n")
+        write_atomically(path, self.to_json())
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -8,9 +8,10 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from os import PathLike
 from pathlib import Path
 
-from readclade import fastq
+from readclade import fastq, storage
 from readclade.errors import InputError
 from readclade.files import hash_file, write_atomically
 from readclade.read_statistics import ReadStatistics, check_phred
@@ -63,8 +64,8 @@ def summarise_reads(
             raise
         check_phred(statistics.qualities - earlier, platform, lane.fq1)
         described[-1]["indexes"] = [
-            _index_file(path, out, f"lane{number + 1}_{mate + 1}", threads, len(shards) - first_shard)
-            for mate, path in enumerate(lane.paths)
+            _index_file(path, etag, out, f"lane{number + 1}_{mate + 1}", threads, len(shards) - first_shard)
+            for mate, (path, etag) in enumerate(zip(lane.paths, described[-1]["etags"], strict=True))
         ]
         if origins:
             described[-1]["origins"] = origins[number]
@@ -92,11 +93,18 @@ def check_reads(reads: dict) -> None:
         InputError: a file is missing or has changed.
     """
     for described in reads["lanes"]:
-        for path, checksum in zip(Lane(described["fq1"], described["fq2"]).paths, described["sha256"], strict=True):
-            try:
-                is_same = hash_file(path) == checksum
-            except OSError as error:
-                raise InputError(f"cannot be read: {error.strerror}", path=path, remedy="bring the file back") from None
+        paths = Lane(described["fq1"], described["fq2"]).paths
+        for path, checksum, etag in zip(paths, described["sha256"], described["etags"], strict=True):
+            if etag is not None:  # S3 tells the version; to read the object again would cost as much as to embed it
+                info = storage.find(path)
+                is_same = info is not None and info.etag == etag
+            else:
+                try:
+                    is_same = hash_file(path) == checksum
+                except OSError as error:
+                    raise InputError(
+                        f"cannot be read: {error.strerror}", path=path, remedy="bring the file back"
+                    ) from None
             if not is_same:
                 raise InputError(
                     "is not the file that `fetch` looked at: its checksum changed",
@@ -105,14 +113,14 @@ def check_reads(reads: dict) -> None:
                 )
 
 
-def load_reads(path: Path) -> dict:
-    """Read `reads.json`.
+def load_reads(path: str | PathLike[str]) -> dict:
+    """Read `reads.json`, a local file or an object on S3.
 
     Raises:
         InputError: it is missing or no JSON.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(storage.read_bytes(path))
     except (OSError, ValueError) as error:
         raise InputError(f"cannot be read: {error}", path=path, remedy="run `fetch` for this sample") from None
 
@@ -128,14 +136,24 @@ def _compare_with_download(described: dict, paths: list[str]) -> None:
             )
 
 
-def _index_file(path: str, out: Path, name: str, threads: int, shards: int) -> str | None:
+def _index_file(path: str, etag: str | None, out: Path, name: str, threads: int, shards: int) -> str | None:
     """Write a seek index where one is needed; return its path relative to `out`."""
     compression = fastq.get_compression(path)
     if shards < 2 or not compression:
         return None
     name += fastq.INDEX_SUFFIXES[compression]
-    fastq.write_seek_index(path, str(out / "index" / name), threads)
+    fastq.write_seek_index(path, str(out / "index" / name), threads, etag)
     return f"index/{name}"
+
+
+def _get_etag(path: str) -> str | None:
+    """Return the version of an object on S3; None for a local file."""
+    if not storage.is_s3(path):
+        return None
+    info = storage.find(path)
+    if info is None:
+        raise InputError("does not exist", path=path, remedy="correct the URL; keys are case-sensitive")
+    return info.etag
 
 
 def _scan_lane(
@@ -174,8 +192,11 @@ def _scan_lane(
         )
         begin, shard_fragments, shard_size = end, 0, 0
 
+    etags = [_get_etag(path) for path in paths]
     with ExitStack() as stack:
-        streams = [stack.enter_context(closing(fastq.open_stream(path))) for path in paths]
+        streams = [
+            stack.enter_context(closing(fastq.open_stream(path, etag))) for path, etag in zip(paths, etags, strict=True)
+        ]
         for record, mate in fastq.iterate_fragments(streams, lane):
             sequences, qualities = batches[0]
             sequences.append(record.sequence)
@@ -210,12 +231,14 @@ def _scan_lane(
         close_batch()
         if shard_fragments:
             close_shard()
+        checksums = [stream.get_sha256() for stream in streams]
     if not fragments:
         raise InputError("holds no reads", path=lane.fq1, remedy="check that the download finished, or drop this row")
     return {
         "fq1": lane.fq1,
         "fq2": lane.fq2,
-        "sha256": [hash_file(path) for path in paths],
+        "sha256": checksums,
+        "etags": etags,
         "fragments": fragments,
         "reads": fragments * (1 if lane.fq2 is None else 2),
         "bases": bases,

@@ -123,7 +123,7 @@ def write_report(
     config = check_config(config)
     date = provenance.get_date()
     samples = []
-    for sample in read_samples(table).values():
+    for sample in read_samples(table, ask_s3=False).values():
         samples.append(gather_sample(sample, folders, config["report"]["map_fragments"]))
         report(f"{sample.name}: {samples[-1].fragments:,} fragments in {len(samples[-1].clusters)} clusters")
     colours = get_taxon_colours(samples)
@@ -184,7 +184,7 @@ def _list_inputs(table: Path, reports: list[SampleReport], config: dict) -> list
         inputs.append(provenance.describe_input("genomes removed from the reads", config["cleaning"]["remove"]))
     inputs += [
         provenance.describe_input(f"truth of sample {sample.name}", sample.truth)
-        for sample in read_samples(table).values()
+        for sample in read_samples(table, ask_s3=False).values()
         if sample.truth
     ]
     inputs.append(provenance.describe_input("table of references", config["references"]))

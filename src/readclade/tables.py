@@ -16,7 +16,10 @@ from jsonschema.exceptions import ValidationError
 from readclade.errors import ConfigError, InputError
 from readclade.remote import check_url, is_other_accession, is_remote, is_run
 from readclade.schemas import Validator, describe, fill_defaults, load_schema, read_typed, suggest
+from readclade.storage import find, is_s3
 
+# How long S3 is tried while a table is checked: a person is waiting.
+PARSE_PATIENCE_S = 15.0
 RANKS = ("domain", "phylum", "class", "order", "family", "genus", "species")
 INTERLEAVED = "interleaved"
 
@@ -69,12 +72,15 @@ class _Row:
     def fail(self, message: str, remedy: str) -> NoReturn:
         raise InputError(message, path=self.path, line=self.line, remedy=remedy)
 
-    def find_reads(self, column: str, seen: dict[str, int]) -> str:
+    def find_reads(self, column: str, seen: dict[str, int], ask_s3: bool) -> str:
         """Return an entry for reads: a run's accession or an address as it stands, else the path of a file."""
         entry = self.cells[column]
-        if not is_remote(entry) or entry.startswith("s3://"):
+        if not is_remote(entry):
             return self.find_file(column, seen)
-        if is_run(entry):
+        if is_s3(entry):
+            if ask_s3:
+                self._look_on_s3(column, entry)
+        elif is_run(entry):
             if column == "fq2" or self.cells.get("fq2") not in (None, INTERLEAVED):
                 self.fail(
                     f"fq1 '{self.cells['fq1']}' and fq2 '{self.cells['fq2']}' name a run and a file of mates",
@@ -118,12 +124,21 @@ class _Row:
             self.fail(f"{column} '{entry}' is already listed in line {seen[key]}", "list every file only once")
         seen[key] = self.line
 
+    def _look_on_s3(self, column: str, url: str) -> None:
+        try:
+            is_missing = find(url, PARSE_PATIENCE_S) is None
+        except InputError as error:
+            self.fail(f"{column} '{url}' {error.message}", error.remedy)
+        if is_missing:
+            self.fail(f"{column} '{url}' does not exist", "correct the URL; keys are case-sensitive")
 
-def read_samples(path: str | PathLike[str]) -> dict[str, Sample]:
+
+def read_samples(path: str | PathLike[str], ask_s3: bool = True) -> dict[str, Sample]:
     """Read and check the table of samples.
 
     Args:
         path: tab-separated table with a header; relative paths in it are relative to its folder.
+        ask_s3: whether files on S3 are looked for.
 
     Returns:
         The samples by name, in the order of the table.
@@ -141,8 +156,8 @@ def read_samples(path: str | PathLike[str]) -> dict[str, Sample]:
                 f"sample '{name}' has platform {platform}, whose reads have no mates, but fq2 is '{fq2}'",
                 "leave fq2 empty, or correct the platform",
             )
-        fq1 = row.find_reads("fq1", seen)
-        lane = Lane(fq1, fq2 if fq2 in (None, INTERLEAVED) else row.find_reads("fq2", seen))
+        fq1 = row.find_reads("fq1", seen, ask_s3)
+        lane = Lane(fq1, fq2 if fq2 in (None, INTERLEAVED) else row.find_reads("fq2", seen, ask_s3))
         truth = row.find_file("truth") if "truth" in row.cells else None
         sample = samples.get(name, Sample(name, platform, (), None))
         for column, here, there in (("platform", platform, sample.platform), ("truth", truth, sample.truth)):

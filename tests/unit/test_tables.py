@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from readclade import tables
 from readclade.errors import InputError
+from readclade.storage import write_bytes
 from readclade.tables import RANKS, Lane, Reference, Sample, is_remote, read_references, read_samples
 
 HEADER = "sample\tfq1\tfq2\tplatform\ttruth"
@@ -126,7 +128,6 @@ def test_read_samples_takes_name(folder, name):
         ("s\ta.fq\t\tont\tz.tsv", "truth 'z.tsv' does not exist", "correct the path"),
         ("s\tinterleaved\t\tillumina", "fq1 'interleaved' does not exist", "correct the path"),
         ("s\ta.fq\ta.fq\tillumina", "fq2 'a.fq' is already listed in line 2", "only once"),
-        ("s\ts3://bucket/a.fq\t\tont", "is remote, which is not supported yet", "download it"),
         ("s\thttp://example.org/a.fq\t\tont", "fq1 'http://example.org/a.fq' is not encrypted", "write https://"),
         ("s\tftp://example.org/a.fq\t\tont", "has the scheme ftp://, which is not read", "give an https:// address"),
         ("s\thttps://me:word@x.org/a.fq\t\tont", "'https://...@x.org' holds a user name", "give its path"),
@@ -138,7 +139,7 @@ def test_read_samples_takes_name(folder, name):
         ("s\ta.fq\tERR1\tillumina", "fq1 'a.fq' and fq2 'ERR1' name a run", "leave fq2 empty"),
         ("s\tPRJEB1787\t\tillumina", "is the accession of a study, sample or experiment", "browser/view/PRJEB1787"),
         ("s\tSRX12\t\tillumina", "is the accession of a study", "give each run its own row"),
-        ("s\ta.fq\ts3://bucket/b.fq\tillumina", "fq2 's3://bucket/b.fq' is remote", "download it"),
+        ("s\ta.fq\t\tillumina\ts3://bucket/b.tsv", "truth 's3://bucket/b.tsv' is remote", "download it"),
     ],
 )
 def test_read_samples_refuses_row(folder, row, message, remedy):
@@ -294,3 +295,27 @@ def test_read_samples_takes_a_file_that_is_called_like_a_study(folder):
 def test_input_error_survives_a_process_border():
     error = pickle.loads(pickle.dumps(InputError("wrong", path="a.tsv", line=3, remedy="mend it")))
     assert str(error) == "a.tsv:3: wrong\n  remedy: mend it"
+
+
+# ---- reads on S3
+
+
+def test_read_samples_takes_objects_that_exist(folder, bucket):
+    write_bytes(f"{bucket}/reads/a.fq", b"@r\n")
+    path = write_samples(folder, f"s\t{bucket}/reads/a.fq\t\tont")
+    assert read_samples(path)["s"].lanes == (Lane(f"{bucket}/reads/a.fq", None),)
+    path = write_samples(folder, f"s\t{bucket}/reads/a.fq\t\tont", f"t\t{bucket}/reads/a.fq\t\tont")
+    assert_refused(read_samples, path, 3, "is already listed in line 2", "only once")
+    path = write_samples(folder, f"s\ta.fq\t{bucket}/reads/b.fq\tillumina")
+    assert_refused(read_samples, path, 2, f"fq2 '{bucket}/reads/b.fq' does not exist", "case-sensitive")
+    path = write_samples(folder, f"s\t{bucket}x/reads/b.fq\t\tont")
+    assert_refused(read_samples, path, 2, "there is no bucket", "correct the name")
+    path = write_samples(folder, "s\ts3:///b.fq\t\tont")
+    assert_refused(read_samples, path, 2, "is not a place on S3", "s3://bucket/key")
+
+
+def test_read_samples_store_that_does_not_answer_is_told_in_bounded_time(folder, bucket, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    monkeypatch.setattr(tables, "PARSE_PATIENCE_S", 1)
+    path = write_samples(folder, f"s\t{bucket}/reads/a.fq\t\tont")
+    assert_refused(read_samples, path, 2, "cannot be reached", "AWS_ENDPOINT_URL_S3")

@@ -1,0 +1,444 @@
+"""Objects on S3, by botocore: bounded retries, clear errors, streamed reads, and uploads that are whole or not at all.
+
+botocore rather than s3fs (which is built on it) or pyarrow: an upload needs conditions, metadata and the code of an
+error, and a retry must be seen and bounded. The endpoint, region and credentials are the standard ones of AWS's tools
+(AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_PROFILE, AWS_ACCESS_KEY_ID, an instance's role, ...); nothing here reads or
+prints a secret.
+"""
+
+import hashlib
+import io
+import logging
+import os
+import random
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,
+    HTTPClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    ResponseStreamingError,
+)
+
+from readclade.errors import InputError, StorageError
+
+SCHEME = "s3://"
+# How long a call is tried again while the service cannot be reached or says that it is busy.
+_PATIENCE_VARIABLE = "READCLADE_S3_PATIENCE_S"
+_DEFAULT_PATIENCE_S = 60.0
+# A ranged read takes the first number of bytes, and ever more while reading goes on in order, up to the second.
+_FIRST_BYTES, _BLOCK_BYTES = 64 << 10, 8 << 20
+_PART_BYTES = 16 << 20
+_MOST_PARTS = 10_000  # of one multipart upload, S3's own limit
+_BUSY = {"500", "502", "503", "504", "InternalError", "ServiceUnavailable", "SlowDown", "RequestTimeout", "Throttling"}
+_REFUSED_CREDENTIALS = {
+    "AuthFailure",
+    "ExpiredToken",
+    "InvalidAccessKeyId",
+    "InvalidToken",
+    "SignatureDoesNotMatch",
+    "TokenRefreshRequired",
+}
+_DENIED = {"AccessDenied", "AllAccessDisabled", "403", "Forbidden"}
+_MISSING = {"404", "NoSuchKey", "NotFound"}
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """What a store tells of an object or file without reading it.
+
+    Attributes:
+        size: bytes.
+        etag: changes with the content; of a local file, its time of modification.
+        sha256: checksum that the uploader put beside the object; None where there is none.
+    """
+
+    size: int
+    etag: str
+    sha256: str | None = None
+
+
+def split_url(url: str) -> tuple[str, str]:
+    """Return bucket and key of s3://bucket/key.
+
+    Raises:
+        InputError: it has no bucket.
+    """
+    bucket, _, key = url.removeprefix(SCHEME).partition("/")
+    if not url.startswith(SCHEME) or not bucket:
+        raise InputError("is not a place on S3", path=url, remedy="write it as s3://bucket/key")
+    return bucket, key
+
+
+def get_client():
+    """Return the client for the environment's endpoint and credentials; one for all threads of this process."""
+    with _lock:
+        return _make_client(tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith("AWS_"))))
+
+
+_lock = threading.Lock()
+
+
+@lru_cache(maxsize=4)
+def _make_client(_environment):
+    # Retries are done below, where they are bounded in time and told; botocore's own would multiply them.
+    config = Config(
+        retries={"total_max_attempts": 1},
+        connect_timeout=10,
+        read_timeout=60,
+        max_pool_connections=32,
+        tcp_keepalive=True,
+        user_agent_extra="readclade",
+    )
+    session = botocore.session.get_session()
+    client = session.create_client("s3", config=config)
+    if not urlsplit(client.meta.endpoint_url).hostname.endswith(("amazonaws.com", "amazonaws.com.cn")):
+        # bucket.host has no address where the service is not Amazon's.
+        client = session.create_client("s3", config=config.merge(Config(s3={"addressing_style": "path"})))
+    return client
+
+
+def get_patience() -> float:
+    """Return for how many seconds a failing call is tried again (READCLADE_S3_PATIENCE_S, 60 by default)."""
+    return float(os.environ.get(_PATIENCE_VARIABLE, _DEFAULT_PATIENCE_S))
+
+
+def call(operation: str, url: str, patience: float | None = None, **arguments) -> dict[str, Any]:
+    """Call an operation of S3; try again while the service is away or busy, for a bounded time.
+
+    Args:
+        operation: botocore's name of it, such as "put_object".
+        url: what the call is about, for an error.
+        patience: seconds; None for the environment's.
+
+    Raises:
+        InputError: with the URL and a remedy.
+    """
+    patience = get_patience() if patience is None else patience
+    started = time.monotonic()
+    delay = 0.25
+    while True:
+        try:
+            return getattr(get_client(), operation)(**arguments)
+        except (BotoCoreError, ClientError) as error:
+            left = started + patience - time.monotonic()
+            if not is_transient(error) or left <= 0:
+                raise explain(error, url, operation, time.monotonic() - started) from error
+            wait = min(delay * random.uniform(0.5, 1.5), left)
+            if delay >= 1:  # shorter trouble is nothing to tell
+                _log.warning("%s: %s; trying again for %.0f s", url, _describe(error), left)
+            time.sleep(wait)
+            delay = min(2 * delay, 8)
+
+
+def is_transient(error: Exception) -> bool:
+    """Return whether the same call may succeed later: the service was away, busy, or cut the connection."""
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return _get_code(error) in _BUSY or status >= 500 or status == 429
+    return isinstance(error, (ConnectionError, HTTPClientError, ResponseStreamingError))
+
+
+def explain(error: Exception, url: str, operation: str, seconds: float = 0) -> InputError:
+    """Return the error that says what a person can do about botocore's."""
+    if isinstance(error, (NoCredentialsError, PartialCredentialsError, ProfileNotFound)):
+        return StorageError(
+            f"cannot be used: {error}",
+            path=url,
+            remedy="set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role gives them",
+        )
+    endpoint = get_client().meta.endpoint_url
+    if isinstance(error, ClientError):
+        code = _get_code(error)
+        bucket = split_url(url)[0]
+        if code in _REFUSED_CREDENTIALS:
+            return StorageError(
+                f"{endpoint} refuses the credentials ({code})",
+                path=url,
+                remedy="check the access key and its secret, or log in again; `aws sts get-caller-identity` shows them",
+            )
+        if code == "NoSuchBucket":
+            return StorageError(
+                f"there is no bucket '{bucket}' at {endpoint}",
+                path=url,
+                remedy="correct the name, create the bucket, or set AWS_ENDPOINT_URL_S3 to the service that has it",
+            )
+        if code in _DENIED:
+            verb = "read" if operation.startswith(("get", "head", "list")) else "written"
+            return StorageError(
+                f"may not be {verb} with these credentials ({operation}: {code})",
+                path=url,
+                remedy="use an identity whose policy allows it, or another bucket",
+            )
+        if code in _MISSING:
+            return InputError("does not exist", path=url, remedy="correct the URL; keys are case-sensitive")
+        if code in {"412", "PreconditionFailed"}:
+            return InputError("was changed by someone else meanwhile", path=url, remedy="run the command again")
+        if is_transient(error):
+            return StorageError(
+                f"{endpoint} failed for {seconds:.0f} s: {_describe(error)}",
+                path=url,
+                remedy="check that the service is well and has space left, then run the command again",
+            )
+        return StorageError(f"{operation} failed: {_describe(error)}", path=url, remedy="see what the service says")
+    if is_transient(error):
+        return StorageError(
+            f"{endpoint} cannot be reached ({_describe(error)}; tried for {seconds:.0f} s)",
+            path=url,
+            remedy="check the network and AWS_ENDPOINT_URL_S3, then run the command again: what was done is kept",
+        )
+    return StorageError(f"{operation} failed: {error}", path=url, remedy="check the URL and the AWS settings")
+
+
+def _get_code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, ClientError):
+        return f"{_get_code(error)}: {error.response.get('Error', {}).get('Message', '')}"
+    return str(error).partition("\n")[0]
+
+
+def find_object(url: str, patience: float | None = None) -> ObjectInfo | None:
+    """Return what S3 tells of an object, or None where the bucket has none of this key.
+
+    Raises:
+        InputError: the bucket is missing, may not be read, or cannot be reached.
+    """
+    bucket, key = split_url(url)
+    try:
+        head = call("head_object", url, patience, Bucket=bucket, Key=key)
+    except InputError as error:
+        status = getattr(error.__cause__, "response", {}).get("ResponseMetadata", {}).get("HTTPStatusCode")
+        if status not in (400, 403, 404):
+            raise
+        # The answer to HEAD has no body that could tell a missing object from a missing bucket or wrong credentials.
+        call("list_objects_v2", url, patience, Bucket=bucket, Prefix=key, MaxKeys=1)
+        if status != 404:
+            raise
+        return None
+    return ObjectInfo(head["ContentLength"], head["ETag"].strip('"'), head["Metadata"].get("sha256"))
+
+
+def list_objects(prefix: str, patience: float | None = None) -> Iterator[tuple[str, ObjectInfo]]:
+    """Yield the key below a prefix (relative to it) and size of each object, a thousand in one call."""
+    bucket, key = split_url(prefix)
+    arguments = {"Bucket": bucket, "Prefix": key}
+    while True:
+        page = call("list_objects_v2", prefix, patience, **arguments)
+        for entry in page.get("Contents", ()):
+            yield entry["Key"][len(key) :], ObjectInfo(entry["Size"], entry["ETag"].strip('"'))
+        if not page.get("IsTruncated"):
+            return
+        arguments["ContinuationToken"] = page["NextContinuationToken"]
+
+
+def delete_object(url: str) -> None:
+    """Delete an object; one that does not exist is no error."""
+    bucket, key = split_url(url)
+    call("delete_object", url, Bucket=bucket, Key=key)
+
+
+def put_bytes(url: str, data: bytes) -> None:
+    """Write an object in one request, which S3 makes visible whole or not at all."""
+    bucket, key = split_url(url)
+    sha256 = hashlib.sha256(data).hexdigest()
+    call("put_object", url, Bucket=bucket, Key=key, Body=data, Metadata={"sha256": sha256})
+
+
+def upload_file(path: Path, url: str, sha256: str) -> None:
+    """Write a file as one object by a multipart upload, which S3 makes visible when it is completed.
+
+    Each part travels with a checksum that S3 compares; the object keeps the SHA-256 of the whole beside it.
+
+    Args:
+        sha256: checksum of the file, 64 hexadecimal digits.
+
+    Raises:
+        InputError: the upload failed; nothing of it is left, except where the service cannot be reached.
+    """
+    bucket, key = split_url(url)
+    size = path.stat().st_size
+    part_bytes = max(_PART_BYTES, -(-size // _MOST_PARTS))
+    target = {"Bucket": bucket, "Key": key}
+    upload = call("create_multipart_upload", url, **target, Metadata={"sha256": sha256})["UploadId"]
+    try:
+        parts = []
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            # An empty file is one empty part: S3 completes no upload without any.
+            while (block := file.read(part_bytes)) or not parts:
+                digest.update(block)
+                number = len(parts) + 1
+                part = call("upload_part", url, **target, UploadId=upload, PartNumber=number, Body=block)
+                parts.append({"PartNumber": number, "ETag": part["ETag"]})
+        if digest.hexdigest() != sha256:
+            raise InputError("changed while it was uploaded", path=path, remedy="run the command again")
+        try:
+            call("complete_multipart_upload", url, **target, UploadId=upload, MultipartUpload={"Parts": parts})
+        except InputError:
+            # The service may have completed it and died before it could say so: then the upload is gone.
+            if not _is_there(url, size, sha256):
+                raise
+    except BaseException:
+        _abort(bucket, key, upload, url)
+        raise
+    if not _is_there(url, size, sha256):
+        raise InputError(
+            "is not what was uploaded: its size or checksum differs",
+            path=url,
+            remedy="another program writes there too: stop it, and run the command again",
+        )
+
+
+def _is_there(url: str, size: int, sha256: str) -> bool:
+    info = find_object(url)
+    return info is not None and (info.size, info.sha256) == (size, sha256)
+
+
+def _abort(bucket: str, key: str, upload: str, url: str) -> None:
+    try:
+        call("abort_multipart_upload", url, 5, Bucket=bucket, Key=key, UploadId=upload)
+    except InputError as error:
+        if "NoSuchUpload" not in error.message:
+            _log.warning("%s: an upload could not be removed; the next run does it: %s", url, error.message)
+
+
+def abort_uploads(prefix: str) -> int:
+    """Remove the parts of uploads below a prefix that nobody will complete; return how many uploads there were."""
+    bucket, key = split_url(prefix)
+    arguments = {"Bucket": bucket, "Prefix": key}
+    count = 0
+    while True:
+        page = call("list_multipart_uploads", prefix, **arguments)
+        for upload in page.get("Uploads", ()):
+            _abort(bucket, upload["Key"], upload["UploadId"], f"{SCHEME}{bucket}/{upload['Key']}")
+            count += 1
+        if not page.get("IsTruncated"):
+            return count
+        arguments |= {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+
+
+class ObjectReader(io.RawIOBase):
+    """An object as a seekable stream; blocks are read ahead while they are read in order.
+
+    Every block must be of the version that was opened (If-Match), so that no read mixes two versions.
+
+    Attributes:
+        error: what went wrong last; a library between this stream and the caller may hide it.
+        stop: offset in bytes beyond which nothing is read ahead.
+    """
+
+    def __init__(self, url: str, etag: str | None = None):
+        """Open an object; `etag` is the version that it must be, None for any."""
+        super().__init__()
+        info = find_object(url)
+        if info is None:
+            raise InputError("does not exist", path=url, remedy="correct the URL; keys are case-sensitive")
+        if etag is not None and info.etag != etag:
+            raise InputError(
+                f"has changed: its ETag is {info.etag}, expected {etag}", path=url, remedy="run the workflow again"
+            )
+        self.error: InputError | None = None
+        self.stop = info.size
+        self._length = _FIRST_BYTES
+        self._url = url
+        self._info = info
+        self._position = 0
+        self._begin, self._block = 0, b""
+        self._ahead = None  # (begin, future)
+        self._pool = ThreadPoolExecutor(1)
+
+    @property
+    def info(self) -> ObjectInfo:
+        """What S3 told of the version that was opened."""
+        return self._info
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def tell(self) -> int:
+        """Return the position in bytes."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move to a position; nothing is read."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._info.size}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def readinto(self, buffer) -> int:
+        """Read into a buffer; return the number of bytes, 0 at the end."""
+        if self._position >= self._info.size:
+            return 0
+        offset = self._position - self._begin
+        if not 0 <= offset < len(self._block):
+            self._block, self._begin = self._load(self._position), self._position
+            offset = 0
+        data = self._block[offset : offset + len(buffer)]
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def _load(self, begin: int) -> bytes:
+        """Return the block that begins at an offset; start on the one after it where reading goes on in order."""
+        in_order = self._block and begin == self._begin + len(self._block)
+        self._length = min(4 * self._length, _BLOCK_BYTES) if in_order else min(_FIRST_BYTES, _BLOCK_BYTES)
+        ahead, self._ahead = self._ahead, None
+        try:
+            block = ahead[1].result() if ahead and ahead[0] == begin else self._fetch(begin, self._length)
+        except InputError as error:
+            self.error = error
+            raise
+        after = begin + len(block)
+        if in_order and after < self.stop:
+            self._ahead = after, self._pool.submit(self._fetch, after, min(4 * self._length, _BLOCK_BYTES))
+        return block
+
+    def _fetch(self, begin: int, length: int) -> bytes:
+        bucket, key = split_url(self._url)
+        end = min(begin + length, self.stop if begin < self.stop else self._info.size)
+        deadline = time.monotonic() + get_patience()
+        while True:
+            answer = call(
+                "get_object",
+                self._url,
+                Bucket=bucket,
+                Key=key,
+                Range=f"bytes={begin}-{end - 1}",
+                IfMatch=f'"{self._info.etag}"',
+            )
+            try:
+                return answer["Body"].read()
+            except (BotoCoreError, ClientError) as error:  # cut in the middle of the body
+                if time.monotonic() > deadline or not is_transient(error):
+                    raise explain(error, self._url, "get_object", get_patience()) from error
+                time.sleep(0.5)
+
+    def close(self) -> None:
+        """Forget the blocks."""
+        if not self.closed:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._block = b""
+        super().close()

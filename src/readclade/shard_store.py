@@ -1,0 +1,64 @@
+"""Where the shards of a sample lie, a folder or a prefix on S3, and which of them are there.
+
+On S3 a shard's name ends with its edition, which stands for all that decides its bytes: an actor that outlived its
+driver cannot write over the shards of a later run with other parameters, whenever it finishes.
+"""
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from os import PathLike
+
+from readclade import storage
+from readclade.manifest import Manifest, Shard
+from readclade.storage import is_s3
+
+_QUESTIONS = 16  # to S3 at the same time
+
+
+def get_location(manifest: Manifest, path: str | PathLike[str]) -> str:
+    """Return the folder or prefix of the shards of a manifest that was read from `path`."""
+    return manifest.location or storage.get_folder(path)
+
+
+def get_edition(manifest: Manifest) -> str:
+    """Return 12 hexadecimal digits that stand for the reads, the embedder and the projection."""
+    decisive = json.dumps([manifest.fingerprint, manifest.embedder, manifest.d], sort_keys=True)
+    return hashlib.sha256(decisive.encode()).hexdigest()[:12]
+
+
+def get_shard_file(index: int, folder: str | PathLike[str], edition: str) -> str:
+    """Return the file name of a shard in a folder."""
+    return f"shard-{index:05d}-{edition}.parquet" if is_s3(folder) else f"shard-{index:05d}.parquet"
+
+
+def is_stale(name: str, folder: str | PathLike[str], edition: str) -> bool:
+    """Return whether a file in a folder of shards is a shard of another edition."""
+    is_shard = name.startswith("shard-") and name.endswith(".parquet")
+    return is_shard and not (is_s3(folder) and name.endswith(f"-{edition}.parquet"))
+
+
+def list_lost(manifest: Manifest, folder: str | PathLike[str], patience: float | None = None) -> list[Shard]:
+    """Return the shards that are missing or of the wrong size, from one listing of the folder; no content is read."""
+    sizes = storage.list_sizes(folder, patience)
+    return [shard for shard in manifest.shards if sizes.get(shard.file) != shard.bytes]
+
+
+def list_intact(manifest: Manifest, folder: str | PathLike[str]) -> list[Shard]:
+    """Return the shards that are there with their size and checksum.
+
+    A local file is read. On S3 the checksum is the one that the uploader put beside the object: S3 compared the bytes
+    when they came, and an object that somebody else wrote over has another or none. Staging compares the bytes again.
+    """
+    lost = {shard.file for shard in list_lost(manifest, folder)}
+    there = [shard for shard in manifest.shards if shard.file not in lost]
+    with ThreadPoolExecutor(_QUESTIONS if is_s3(folder) else 1) as pool:
+        checksums = pool.map(lambda shard: _get_checksum(storage.join(folder, shard.file)), there)
+        return [shard for shard, checksum in zip(there, checksums, strict=True) if checksum == shard.sha256]
+
+
+def _get_checksum(location: str) -> str | None:
+    if not is_s3(location):
+        return storage.get_sha256(location)
+    info = storage.find(location)
+    return info and info.sha256

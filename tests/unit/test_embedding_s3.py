@@ -1,0 +1,253 @@
+"""Phase 1 with its reads and its shards on a real S3 server, read and written by real Ray actors."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from ray.cluster_utils import Cluster
+
+from readclade import embedding, shard_store, storage
+from readclade.embedding import ShardEmbedder, embed_reads
+from readclade.errors import InputError, StorageError
+from readclade.manifest import Shard, read_manifest
+from readclade.reads import summarise_reads
+from readclade.tables import Lane
+
+SHARDS = 5
+
+
+@pytest.fixture
+def fetched(bucket, write_fastq, take_reads, tmp_path):
+    """Return s3://.../reads.json of pairs on S3 (one file gzip, one plain), with the local one beside it."""
+    local = tmp_path / "local"
+    lane = []
+    for mate, compression in ((1, "gzip"), (2, "plain")):
+        path = write_fastq(local / f"{mate}.fq", take_reads(f"pairs_{mate}.fastq.gz", 250), compression)
+        storage.upload_file(path, f"{bucket}/in/{mate}.fq")
+        lane.append(path)
+    summarise_reads("pairs", "illumina", [Lane(*lane)], local / "reads", 15_000)
+    summarise_reads("pairs", "illumina", [Lane(f"{bucket}/in/1.fq", f"{bucket}/in/2.fq")], tmp_path / "reads", 15_000)
+    for name in ("reads.json", "index/lane1_1.gzi"):
+        storage.upload_file(tmp_path / "reads" / name, f"{bucket}/reads/{name}")
+    return f"{bucket}/reads/reads.json"
+
+
+@pytest.fixture
+def run_here(monkeypatch):
+    """Return a function that embeds without Ray, its actor a plain object."""
+
+    def run_actors(reads_path, out, missing, *_):
+        actor = ShardEmbedder(reads_path, out)
+        for index in missing:
+            columns = actor({"shard": np.array([index])})
+            yield Shard(**{field: columns[field][0] for field in Shard.__dataclass_fields__})
+
+    monkeypatch.setattr(embedding, "_run_actors", run_actors)
+    return lambda reads, out, k=4, report=print: embed_reads(reads, out, "kmer", {"k": k}, 32, 1, None, report)
+
+
+def get_content(out: str) -> dict[str, bytes]:
+    return {name: storage.read_bytes(storage.join(out, name)) for name in storage.list_sizes(out)}
+
+
+def get_shards(out: str) -> list[bytes]:
+    return [data for name, data in sorted(get_content(out).items()) if name.endswith(".parquet")]
+
+
+def test_summarise_reads_on_s3_finds_what_it_finds_on_disk(fetched, tmp_path):
+    here = json.loads((tmp_path / "local/reads/reads.json").read_text())
+    there = json.loads((tmp_path / "reads/reads.json").read_text())
+    lane, remote = here.pop("lanes")[0], there.pop("lanes")[0]
+    assert here == there
+    assert remote["sha256"] == lane["sha256"]
+    assert lane["etags"] == [None, None]
+    assert remote["etags"] == [storage.find(remote[name]).etag for name in ("fq1", "fq2")]
+    assert (tmp_path / "local/reads/index/lane1_1.gzi").read_bytes() == storage.read_bytes(
+        fetched.replace("reads.json", "index/lane1_1.gzi")
+    )
+    # Nothing was copied.
+    assert sorted(path.name for path in (tmp_path / "reads").rglob("*")) == ["index", "lane1_1.gzi", "reads.json"]
+
+
+def test_embed_reads_on_ray_from_s3_to_s3_gives_the_bytes_of_a_local_run(fetched, bucket, tmp_path):
+    cluster = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 2, "include_dashboard": False, "object_store_memory": 100 << 20},
+    )
+    try:
+        manifest = embed_reads(fetched, f"{bucket}/shards/pairs", "kmer", {"k": 4}, 32, 2, cluster.address)
+        local = embed_reads(
+            tmp_path / "local/reads/reads.json", tmp_path / "out", "kmer", {"k": 4}, 32, 2, cluster.address
+        )
+    finally:
+        cluster.shutdown()
+    content = get_content(f"{bucket}/shards/pairs")
+    edition = shard_store.get_edition(manifest)
+    assert sorted(content) == [
+        "manifest.json",
+        "progress.json",
+        *(f"shard-{number:05d}-{edition}.parquet" for number in range(SHARDS)),
+    ]
+    assert get_shards(f"{bucket}/shards/pairs") == get_shards(tmp_path / "out")
+    assert [shard.sha256 for shard in manifest.shards] == [shard.sha256 for shard in local.shards]
+    storage.download_file(f"{bucket}/shards/pairs/manifest.json", tmp_path / "manifest.json")
+    assert read_manifest(tmp_path / "manifest.json") == manifest
+    for shard in manifest.shards:
+        info = storage.find(f"{bucket}/shards/pairs/{shard.file}")
+        assert (info.size, info.sha256) == (shard.bytes, shard.sha256)
+    table = pq.read_table([tmp_path / "out" / shard.file for shard in local.shards])
+    assert table["fragment"].to_pylist() == list(range(250))
+
+
+def test_embed_reads_on_s3_remakes_only_what_is_lost_or_written_over(fetched, bucket, run_here):
+    out = f"{bucket}/out"
+    manifest = run_here(fetched, out)
+    content = get_content(out)
+    files = [shard.file for shard in manifest.shards]
+    storage.delete(f"{out}/{files[1]}")
+    storage.write_bytes(f"{out}/{files[3]}", content[files[3]][:-1] + b"x")  # of the right size
+    storage.write_bytes(f"{out}/{files[4]}", b"short")
+    assert [shard.file for shard in shard_store.list_lost(manifest, out)] == [files[1], files[4]]
+    lines = []
+    run_here(fetched, out, report=lines.append)
+    assert lines == ["2 of 5 shards are there already"]
+    assert get_content(out) == content
+    lines.clear()
+    run_here(fetched, out, report=lines.append)
+    assert lines == ["5 of 5 shards are there already"]
+
+
+def test_embed_reads_on_s3_change_of_parameters_never_mixes(fetched, bucket, run_here):
+    """An actor that outlives its driver finishes a shard of the old parameters after the new run is done."""
+    out = f"{bucket}/out"
+    old = run_here(fetched, out, k=4)
+    late = ShardEmbedder(fetched, out)
+    new = run_here(fetched, out, k=5)
+    assert not {shard.file for shard in old.shards} & {shard.file for shard in new.shards}
+    content = get_content(out)
+    assert sorted(content) == ["manifest.json", "progress.json", *sorted(shard.file for shard in new.shards)]
+    late.make_shard(2)
+    assert {name: data for name, data in get_content(out).items() if name in content} == content
+    assert len(shard_store.list_intact(new, out)) == SHARDS
+    fresh = run_here(fetched, f"{bucket}/fresh", k=5)
+    assert fresh == new
+
+
+def test_embed_reads_on_s3_interrupted_run_resumes(fetched, bucket, run_here, monkeypatch):
+    monkeypatch.setattr(embedding, "_S3_PAUSE_S", 0)
+    out, made, make_shard = f"{bucket}/out", [], ShardEmbedder.make_shard
+
+    def make_two(self, index):
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        made.append(index)
+        return make_shard(self, index)
+
+    monkeypatch.setattr(ShardEmbedder, "make_shard", make_two)
+    with pytest.raises(KeyboardInterrupt):
+        run_here(fetched, out)
+    assert "manifest.json" not in storage.list_sizes(out)
+    monkeypatch.setattr(ShardEmbedder, "make_shard", make_shard)
+    lines = []
+    run_here(fetched, out, report=lines.append)
+    assert lines == ["2 of 5 shards are there already"]
+    run_here(fetched, f"{bucket}/whole")
+    assert get_shards(out) == get_shards(f"{bucket}/whole")
+
+
+def test_embed_reads_object_that_changed_since_fetch_is_refused(fetched, bucket, run_here):
+    run_here(fetched, f"{bucket}/out")
+    actor = ShardEmbedder(fetched, f"{bucket}/out")
+    data = storage.read_bytes(f"{bucket}/in/2.fq")
+    storage.write_bytes(f"{bucket}/in/2.fq", data.replace(b"A", b"C", 1))
+    with pytest.raises(InputError, match="is not the file that `fetch` looked at") as caught:
+        run_here(fetched, f"{bucket}/other")
+    assert caught.value.path == f"{bucket}/in/2.fq"
+    # An actor that is at work meanwhile refuses it too.
+    with pytest.raises(InputError, match=r"is not the file that `fetch` looked at.*ETag") as caught:
+        actor.make_shard(1)
+    assert caught.value.remedy == "run `fetch` again"
+
+
+def test_embed_reads_store_that_goes_away_is_not_told_as_changed_reads(fetched, bucket, run_here, monkeypatch):
+    run_here(fetched, f"{bucket}/out")
+    actor = ShardEmbedder(fetched, f"{bucket}/out")
+    monkeypatch.setenv("READCLADE_S3_PATIENCE_S", "1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    with pytest.raises(StorageError, match="cannot be reached"):
+        actor.make_shard(1)
+
+
+@pytest.mark.parametrize(
+    ("identity", "prefix", "message"),
+    [
+        ("reader", "{}/out", "may not be written with these credentials"),
+        ("stranger", "{}/out", "refuses the credentials"),
+        ("admin", "{}-missing/out", "there is no bucket"),
+    ],
+)
+def test_embed_fragments_says_what_is_wrong_with_the_store(
+    fetched, bucket, s3_server, repository, tmp_path, identity, prefix, message
+):
+    """The script itself, as its rule runs it: one clear message, no traceback, no manifest."""
+    command = [sys.executable, repository / "scripts/embed_fragments.py", "--reads", "reads.json", "--out", "out/pairs"]
+    environment = os.environ | s3_server.get_environment(identity)
+    environment |= {"PYTHONPATH": str(repository / "src"), "READCLADE_S3_PATIENCE_S": "2"}
+    done = subprocess.run(
+        [*command, "--store", prefix.format(bucket)],
+        cwd=tmp_path / "local/reads",
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "remedy: " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "-secret" not in done.stderr
+    assert not (tmp_path / "local/reads/out/pairs/manifest.json").exists()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Return a folder on a file system of 1 MiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = (
+        shutil.which("mount")
+        and not subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True
+        ).returncode
+    )
+    if not mounted:
+        pytest.skip("a file system of its own can be mounted by root only")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_embed_reads_full_disk_of_a_node_leaves_nothing_half(fetched, bucket, run_here, small_disk, monkeypatch):
+    """The shard is made on the node's disk before it goes to S3."""
+    (small_disk / "ballast").write_bytes(bytes((1 << 20) - 8192))
+    monkeypatch.setattr("tempfile.tempdir", str(small_disk))
+    with pytest.raises(OSError, match="No space left on device"):
+        run_here(fetched, f"{bucket}/out")
+    assert list(storage.list_sizes(f"{bucket}/out")) == ["progress.json"]
+    assert [path.name for path in small_disk.iterdir()] == ["ballast"]
+
+
+def test_embed_reads_full_local_disk_leaves_nothing_half(fetched, run_here, small_disk, tmp_path):
+    out = small_disk / "out"
+    out.mkdir()
+    (small_disk / "ballast").write_bytes(bytes((1 << 20) - 32768))
+    with pytest.raises(OSError, match="No space left on device"):
+        run_here(tmp_path / "local/reads/reads.json", out)
+    assert [path.name for path in out.iterdir()] == ["progress.json"]
+    (small_disk / "ballast").unlink()
+    run_here(tmp_path / "local/reads/reads.json", out)
+    assert len(list(out.glob("*.parquet"))) == SHARDS

@@ -1,0 +1,287 @@
+"""Storage: paths and a real S3 server behind one interface, and every way in which the latter can fail."""
+
+import hashlib
+import os
+import threading
+import time
+
+import pytest
+
+from readclade import s3, storage
+from readclade.errors import InputError
+
+
+@pytest.fixture(params=["local", "s3"])
+def folder(request, tmp_path):
+    """Return a folder of either kind: one suite for both."""
+    return str(tmp_path / "folder") if request.param == "local" else request.getfixturevalue("bucket") + "/folder"
+
+
+@pytest.fixture
+def use(s3_server, bucket, monkeypatch):
+    """Return a function that changes the identity; nothing is tried for long."""
+    monkeypatch.setenv("READCLADE_S3_PATIENCE_S", "2")
+
+    def use(identity, **changes):
+        for name, value in (s3_server.get_environment(identity) | changes).items():
+            monkeypatch.setenv(name, value)
+
+    return use
+
+
+def list_uploads(s3_server, bucket):
+    return s3_server.make_client().list_multipart_uploads(Bucket=bucket.removeprefix("s3://")).get("Uploads", [])
+
+
+# ---- one suite for both kinds
+
+
+def test_storage_writes_reads_lists_and_deletes(folder, tmp_path):
+    location = storage.join(folder, "a b.txt")
+    assert storage.find(location) is None
+    assert storage.list_sizes(folder) == {}
+    storage.prepare_folder(folder)
+    storage.write_bytes(location, b"first")
+    storage.write_bytes(location, b"second")
+    assert storage.read_bytes(location) == b"second"
+    assert storage.find(location).size == 6
+    assert storage.list_sizes(folder) == {"a b.txt": 6}
+    assert storage.get_sha256(location) == hashlib.sha256(b"second").hexdigest()
+    assert storage.get_folder(location) == folder
+    storage.write_bytes(storage.join(folder, "sub/deeper.txt"), b"")
+    assert storage.list_sizes(folder) == {"a b.txt": 6}  # only what is right in it
+    storage.delete(location)
+    storage.delete(location)
+    assert storage.find(location) is None
+
+
+def test_storage_uploads_and_downloads_whole(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(s3, "_PART_BYTES", 5 << 20)
+    data = os.urandom((11 << 20) + 3)  # three parts on S3
+    source = tmp_path / "source"
+    source.write_bytes(data)
+    location = storage.join(folder, "copy")
+    checksum = storage.upload_file(source, location)
+    assert checksum == hashlib.sha256(data).hexdigest()
+    assert storage.download_file(location, tmp_path / "back", checksum) == checksum
+    assert (tmp_path / "back").read_bytes() == data
+    with pytest.raises(InputError, match="has the checksum"):
+        storage.download_file(location, tmp_path / "other", "0" * 64)
+    assert not (tmp_path / "other").exists()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_storage_empty_file(folder, tmp_path):
+    (tmp_path / "empty").write_bytes(b"")
+    location = storage.join(folder, "empty")
+    storage.upload_file(tmp_path / "empty", location)
+    assert storage.read_bytes(location) == b""
+    assert storage.list_sizes(folder) == {"empty": 0}
+
+
+def test_open_read_seeks(folder, monkeypatch):
+    monkeypatch.setattr(s3, "_BLOCK_BYTES", 1000)
+    data = os.urandom(5500)
+    location = storage.join(folder, "data")
+    storage.write_bytes(location, data)
+    with storage.open_read(location) as file:
+        assert file.read(10) == data[:10]
+        assert file.seek(-20, 2) == 5480
+        assert file.read() == data[-20:]
+        assert file.read() == b""
+        file.seek(2990)
+        assert file.read(2000) == data[2990:4990]  # over two blocks
+        file.seek(0)
+        assert file.read() == data
+        assert file.tell() == 5500
+
+
+def test_open_read_missing_file(folder):
+    with pytest.raises((InputError, FileNotFoundError)):
+        storage.open_read(storage.join(folder, "missing"))
+
+
+# ---- S3 only
+
+
+def test_list_sizes_of_more_than_a_page(bucket, monkeypatch):
+    for number in range(5):
+        storage.write_bytes(f"{bucket}/many/{number}", b"x" * number)
+    call = s3.call
+    monkeypatch.setattr(s3, "call", lambda *a, **k: call(*a, **(k | {"MaxKeys": 2})))
+    assert storage.list_sizes(f"{bucket}/many") == {str(number): number for number in range(5)}
+
+
+def test_upload_file_checksum_that_is_not_the_files_leaves_nothing(bucket, s3_server, tmp_path):
+    (tmp_path / "file").write_bytes(b"data")
+    with pytest.raises(InputError, match="changed while it was uploaded"):
+        storage.upload_file(tmp_path / "file", f"{bucket}/file", "0" * 64)
+    assert storage.list_sizes(bucket) == {}
+    assert not list_uploads(s3_server, bucket)
+
+
+def test_prepare_folder_removes_uploads_that_nobody_completes(bucket, s3_server):
+    client = s3_server.make_client()
+    for key in ("folder/a", "folder/b", "other/c"):
+        target = {"Bucket": bucket.removeprefix("s3://"), "Key": key}
+        upload = client.create_multipart_upload(**target)["UploadId"]
+        client.upload_part(**target, UploadId=upload, PartNumber=1, Body=b"x")
+    storage.prepare_folder(f"{bucket}/folder")
+    assert [upload["Key"] for upload in list_uploads(s3_server, bucket)] == ["other/c"]
+
+
+def test_open_read_object_that_changes_meanwhile_is_refused(bucket, monkeypatch):
+    monkeypatch.setattr(s3, "_BLOCK_BYTES", 1000)
+    storage.write_bytes(f"{bucket}/data", b"a" * 5000)
+    with storage.open_read(f"{bucket}/data") as file:
+        file.raw.read(500)
+        storage.write_bytes(f"{bucket}/data", b"b" * 5000)
+        file.raw.seek(4000)
+        with pytest.raises(InputError, match="was changed by someone else"):
+            file.raw.read(500)
+        assert "was changed" in storage.get_read_error(file).message
+
+
+@pytest.mark.parametrize("identity", ["stranger", "secret", "nobody"])
+def test_wrong_credentials_are_named(bucket, use, tmp_path, monkeypatch, identity):
+    (tmp_path / "file").write_bytes(b"data")
+    if identity == "stranger":
+        use("stranger")
+    elif identity == "secret":
+        use("admin", AWS_SECRET_ACCESS_KEY="wrong")
+    else:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.delenv(name)
+    message = "Unable to locate credentials" if identity == "nobody" else "refuses the credentials"
+    for function, *arguments in (
+        (storage.find, f"{bucket}/file"),
+        (storage.open_read, f"{bucket}/file"),
+        (storage.list_sizes, bucket),
+        (storage.write_bytes, f"{bucket}/file", b""),
+        (storage.upload_file, tmp_path / "file", f"{bucket}/file"),
+        (storage.prepare_folder, bucket),
+    ):
+        with pytest.raises(InputError, match=message) as caught:
+            function(*arguments)
+        assert caught.value.path.startswith(bucket)
+        assert "AWS" in caught.value.remedy or "access key" in caught.value.remedy
+        assert "wrong" not in str(caught.value)  # no secret in a message
+
+
+def test_read_only_bucket_is_named(bucket, use, tmp_path):
+    storage.write_bytes(f"{bucket}/file", b"data")
+    use("reader")
+    assert storage.read_bytes(f"{bucket}/file") == b"data"
+    for function, *arguments in (
+        (storage.write_bytes, f"{bucket}/new", b""),
+        (storage.upload_file, __file__, f"{bucket}/new"),
+        (storage.delete, f"{bucket}/file"),
+    ):
+        with pytest.raises(InputError, match="may not be written with these credentials") as caught:
+            function(*arguments)
+        assert "policy" in caught.value.remedy
+    assert storage.list_sizes(bucket) == {"file": 4}
+
+
+def test_missing_bucket_is_named(bucket, use, tmp_path):
+    use("admin")
+    missing = f"{bucket}-not"
+    for function, *arguments in (
+        (storage.find, f"{missing}/file"),
+        (storage.list_sizes, missing),
+        (storage.write_bytes, f"{missing}/file", b""),
+        (storage.upload_file, __file__, f"{missing}/file"),
+        (storage.prepare_folder, missing),
+    ):
+        with pytest.raises(InputError, match=f"there is no bucket '{missing.removeprefix('s3://')}'"):
+            function(*arguments)
+
+
+@pytest.mark.parametrize("url", ["s3://", "s3:///key"])
+def test_url_without_a_bucket_is_refused(url):
+    with pytest.raises(InputError, match="is not a place on S3"):
+        storage.find(url)
+
+
+def test_endpoint_that_nobody_listens_on_is_named_in_bounded_time(bucket, use):
+    use("admin", AWS_ENDPOINT_URL_S3="http://127.0.0.1:9")
+    started = time.monotonic()
+    with pytest.raises(InputError, match=r"http://127\.0\.0\.1:9 cannot be reached .*tried for [2-9] s") as caught:
+        storage.find(f"{bucket}/file")
+    assert "AWS_ENDPOINT_URL_S3" in caught.value.remedy
+    assert time.monotonic() - started < 60
+
+
+def test_server_killed_in_an_upload_and_started_again_completes_it(bucket, s3_server, tmp_path, monkeypatch):
+    monkeypatch.setattr(s3, "_PART_BYTES", 5 << 20)
+    monkeypatch.setenv("READCLADE_S3_PATIENCE_S", "240")
+    data = os.urandom(24 << 20)
+    (tmp_path / "file").write_bytes(data)
+    call, parts, restart = s3.call, [], threading.Thread(target=s3_server.start)
+
+    def kill_before_the_third_part(operation, *arguments, **options):
+        if operation == "upload_part":
+            parts.append(options["PartNumber"])
+            if len(parts) == 3:
+                s3_server.kill()
+                restart.start()
+        return call(operation, *arguments, **options)
+
+    monkeypatch.setattr(s3, "call", kill_before_the_third_part)
+    checksum = storage.upload_file(tmp_path / "file", f"{bucket}/file")
+    restart.join()
+    assert parts == [1, 2, 3, 4, 5]
+    assert storage.get_sha256(f"{bucket}/file") == checksum
+    assert storage.find(f"{bucket}/file").sha256 == checksum
+    assert not list_uploads(s3_server, bucket)
+
+
+def test_server_killed_in_an_upload_for_good_leaves_no_object(bucket, s3_server, tmp_path, monkeypatch, use):
+    use("admin")
+    (tmp_path / "file").write_bytes(b"data")
+    call = s3.call
+
+    def kill_before_completion(operation, *arguments, **options):
+        if operation == "complete_multipart_upload":
+            s3_server.kill()
+        return call(operation, *arguments, **options)
+
+    monkeypatch.setattr(s3, "call", kill_before_completion)
+    try:
+        with pytest.raises(InputError, match="cannot be reached"):
+            storage.upload_file(tmp_path / "file", f"{bucket}/file")
+    finally:
+        s3_server.start()
+    assert storage.find(f"{bucket}/file") is None
+    assert len(list_uploads(s3_server, bucket)) == 1
+    storage.prepare_folder(bucket)
+    assert not list_uploads(s3_server, bucket)
+
+
+def test_upload_whose_completion_was_not_heard_counts_as_done(bucket, tmp_path, monkeypatch):
+    """The server completes an upload and dies before it answers: the same call again finds no such upload."""
+    (tmp_path / "file").write_bytes(b"data")
+    call = s3.call
+
+    def complete_twice(operation, *arguments, **options):
+        if operation == "complete_multipart_upload":
+            call(operation, *arguments, **options)
+        return call(operation, *arguments, **options)
+
+    monkeypatch.setattr(s3, "call", complete_twice)
+    storage.upload_file(tmp_path / "file", f"{bucket}/file")
+    assert storage.read_bytes(f"{bucket}/file") == b"data"
+
+
+def test_read_goes_on_after_the_server_was_killed(bucket, s3_server, monkeypatch):
+    monkeypatch.setattr(s3, "_BLOCK_BYTES", 1 << 20)
+    monkeypatch.setenv("READCLADE_S3_PATIENCE_S", "240")
+    data = os.urandom(6 << 20)
+    storage.write_bytes(f"{bucket}/data", data)
+    with storage.open_read(f"{bucket}/data") as file:
+        first = file.read(1 << 20)
+        s3_server.kill()
+        restart = threading.Thread(target=s3_server.start)
+        restart.start()
+        assert first + file.read() == data
+        restart.join()
