@@ -10,6 +10,7 @@ import dnaio
 import pytest
 
 from readclade import cleaning as cleaning_module
+from readclade import storage
 from readclade.cleaning import Cleaning, clean_lanes
 from readclade.errors import ConfigError, InputError, ReadcladeError
 from readclade.files import hash_file
@@ -143,6 +144,25 @@ def test_clean_lanes_gives_the_same_bytes_again(tmp_path, write_fastq, inserts):
             "lane1_2.fastq.gz",
         ]
     assert content[0] == content[1]
+
+
+@needs_fastp
+def test_clean_lanes_reads_on_s3(tmp_path, write_fastq, inserts, bucket):
+    mates = make_mates(inserts, ADAPTERS)
+    lane = Lane(*(write_fastq(tmp_path / f"{i}.fq.gz", records, "gzip") for i, records in enumerate(mates)))
+    there = Lane(f"{bucket}/1.fq.gz", f"{bucket}/2.fq.gz")
+    for path, url in zip(lane.paths, there.paths, strict=True):
+        storage.upload_file(Path(path), url)
+    (here, here_counts), (result, counts) = (
+        clean([paths], tmp_path / name, adapters="truseq", mask=True) for name, paths in (("a", lane), ("b", there))
+    )
+    assert counts == here_counts
+    assert [Path(path).read_bytes() for path in result.lanes[0].paths] == [
+        Path(path).read_bytes() for path in here.lanes[0].paths
+    ]
+    assert result.origins == [
+        [{"path": url, "sha256": hash_file(path)} for path, url in zip(lane.paths, there.paths, strict=True)]
+    ]
 
 
 # ---- genomes to remove
