@@ -15,7 +15,9 @@ sys.path.insert(0, str(BASEDIR / "src"))
 
 from readclade import shard_store, storage, tables
 from readclade.errors import ReadcladeError
+from readclade.lanes import has_lost_files
 from readclade.manifest import read_manifest
+from readclade.remote import is_downloaded, is_remote
 from readclade.sources import find_sources
 
 # bash is told where the library is and, unless conda makes the environments, to use Snakemake's own. A prefix of our
@@ -35,6 +37,7 @@ try:
     # A job on another node parses this again: what the first process found on S3 holds for it.
     SAMPLES = tables.read_samples(config["samples"], workflow.is_main_process)
     REFERENCES = tables.read_references(config["references"])
+    tables.check_genomes(config["cleaning"]["remove"])
 except ReadcladeError as error:
     raise WorkflowError(str(error)) from None
 
@@ -48,9 +51,84 @@ def get_code(script):
     return list(map(str, find_sources(BASEDIR / "scripts" / f"{script}.py")))
 
 
+def list_cleaning_options(sample):
+    """Return what is done to the reads of a sample as options; none where nothing is."""
+    cleaning = config["cleaning"]
+    options = []
+    # fastp is made for short reads; basecallers cut the adapters of long ones.
+    if SAMPLES[sample].platform == "illumina" and (cleaning["adapters"] != "none" or cleaning["min_quality"]):
+        options += ["--adapters", cleaning["adapters"]] if cleaning["adapters"] != "none" else []
+        options += ["--min-quality", str(cleaning["min_quality"]), "--min-length", str(cleaning["min_length"])]
+    options += ["--mask-low-complexity"] if cleaning["mask_low_complexity"] else []
+    options += ["--remove", cleaning["remove"]] if cleaning["remove"] else []
+    return options
+
+
+def find_lanes_file(sample, is_raw=False):
+    """Return the file that lists a sample's downloaded or, unless the raw ones are wanted, cleaned reads, if any."""
+    if list_cleaning_options(sample) and not is_raw:
+        return f"cleaned/{sample}/lanes.json"
+    entries = [path for lane in SAMPLES[sample].lanes for path in lane.paths]
+    return f"downloads/{sample}/lanes.json" if any(map(is_downloaded, entries)) else None
+
+
+def list_read_files(sample, is_raw=False):
+    """Return the FASTQ files of a sample that Snakemake can see, and what lists those that it cannot."""
+    lanes = find_lanes_file(sample, is_raw)
+    if lanes and lanes != find_lanes_file(sample, is_raw=True):
+        return [lanes]
+    entries = [path for lane in SAMPLES[sample].lanes for path in lane.paths]
+    return [path for path in entries if not is_remote(path)] + ([lanes] if lanes else [])
+
+
+def join_lanes(sample, lanes=None):
+    """Return the options that name the lanes of a sample, quoted for the shell: a file that lists them, or each."""
+    if lanes:
+        return shlex.join(["--lanes", lanes])
+    return " ".join(
+        shlex.join(["--lane", lane.fq1] + ([lane.fq2] if lane.fq2 else [])) for lane in SAMPLES[sample].lanes
+    )
+
+
+def get_cleaning_options(wildcards):
+    """Return what is done to the reads of a sample, quoted for the shell."""
+    return shlex.join(list_cleaning_options(wildcards.sample))
+
+
+def get_table_lanes(wildcards):
+    """Return the options that name the lanes of a sample as the table does."""
+    return join_lanes(wildcards.sample)
+
+
+def get_raw_lanes(wildcards):
+    """Return the options that name the lanes of a sample before cleaning."""
+    return join_lanes(wildcards.sample, find_lanes_file(wildcards.sample, is_raw=True))
+
+
+def get_lanes(wildcards):
+    """Return the options that name the lanes of a sample as they are read."""
+    return join_lanes(wildcards.sample, find_lanes_file(wildcards.sample))
+
+
+def get_raw_files(wildcards):
+    """Return the FASTQ files of a sample before cleaning, or what lists them."""
+    return list_read_files(wildcards.sample, is_raw=True)
+
+
 def get_read_files(wildcards):
-    """Return the local FASTQ files of a sample: what lies on S3 is no input that Snakemake could look at."""
-    return [path for lane in SAMPLES[wildcards.sample].lanes for path in lane.paths if not storage.is_s3(path)]
+    """Return the FASTQ files of a sample, or what lists them; plan that again where files that it lists were lost."""
+    for is_raw in (False, True):
+        lanes = find_lanes_file(wildcards.sample, is_raw)
+        if lanes is None or (Path(lanes).exists() and not has_lost_files(Path(lanes))):
+            break  # raw files may go once the cleaned ones are there
+        if Path(lanes).exists():
+            workflow.dag.forcefiles.add(lanes)
+    return list_read_files(wildcards.sample)
+
+
+def get_all_read_files():
+    """Return the FASTQ files of all samples, or what lists them."""
+    return [path for sample in SAMPLES for path in list_read_files(sample)]
 
 
 def get_object_versions(wildcards):
@@ -68,18 +146,6 @@ def get_object_version(url):
     """Return the version of an object, as S3 told it when the table was checked."""
     info = storage.find(url, tables.PARSE_PATIENCE_S)
     return info and info.etag
-
-
-def get_all_read_files():
-    """Return the local FASTQ files of all samples."""
-    paths = [path for sample in SAMPLES.values() for lane in sample.lanes for path in lane.paths]
-    return [path for path in paths if not storage.is_s3(path)]
-
-
-def get_lane_arguments(wildcards):
-    """Return one --lane option per lane, quoted for the shell."""
-    lanes = ([lane.fq1] + ([lane.fq2] if lane.fq2 else []) for lane in SAMPLES[wildcards.sample].lanes)
-    return " ".join(shlex.join(["--lane", *lane]) for lane in lanes)
 
 
 def get_platform(wildcards):
@@ -104,6 +170,18 @@ def get_embedder_options():
 def get_embed_memory(wildcards, threads):
     """Return the megabytes that Ray's own processes and one batch of reads per actor take."""
     return 2000 + 600 * threads
+
+
+def get_clean_memory(wildcards, input):
+    """Return the megabytes of minimap2's index of the genomes to remove, about 5 bytes a base, and of the programs."""
+    genomes = input.get("genomes", [])
+    size = sum(os.path.getsize(path) * (4 if path.endswith(".gz") else 1) for path in genomes)
+    return 2000 + 5 * size // 10**6
+
+
+def get_genomes_to_remove(wildcards):
+    """Return the FASTA file whose reads cleaning drops, if any."""
+    return [config["cleaning"]["remove"]] if config["cleaning"]["remove"] else []
 
 
 def get_cluster_memory(wildcards, input, threads):

@@ -1,3 +1,60 @@
+rule download:
+    input:
+        script=str(BASEDIR / "scripts/download_reads.py"),
+    output:
+        lanes="downloads/{sample}/lanes.json",
+    log:
+        "logs/download/{sample}.log",
+    benchmark:
+        "logs/download/{sample}.benchmark.tsv"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime="1d",
+    params:
+        out=subpath(output.lanes, parent=True),
+        platform=get_platform,
+        lanes=get_table_lanes,
+    conda:
+        "../envs/download.yaml"
+    message:
+        "Downloading the reads of sample {wildcards.sample}"
+    shell:
+        "python {input.script:q} --sample {wildcards.sample} --platform {params.platform} {params.lanes}"
+        " --out {params.out} 2>&1 | tee {log}"
+
+
+rule clean:
+    input:
+        reads=get_raw_files,
+        genomes=get_genomes_to_remove,
+        script=str(BASEDIR / "scripts/clean_reads.py"),
+        code=get_code("clean_reads"),
+    output:
+        lanes="cleaned/{sample}/lanes.json",
+        reads=directory("cleaned/{sample}/reads"),
+    log:
+        "logs/clean/{sample}.log",
+    benchmark:
+        "logs/clean/{sample}.benchmark.tsv"
+    threads: 4
+    resources:
+        mem_mb=get_clean_memory,
+        runtime="12h",
+    params:
+        platform=get_platform,
+        lanes=get_raw_lanes,
+        options=get_cleaning_options,
+        versions=get_object_versions,
+    conda:
+        "../envs/clean.yaml"
+    message:
+        "Cleaning the reads of sample {wildcards.sample}"
+    shell:
+        "python {input.script:q} --sample {wildcards.sample} --platform {params.platform} {params.lanes}"
+        " {params.options} --out {output.reads} --lanes-out {output.lanes} --threads {threads} 2>&1 | tee {log}"
+
+
 rule fetch:
     input:
         reads=get_read_files,
@@ -22,7 +79,7 @@ rule fetch:
     params:
         out=subpath(output.summary, parent=True),
         platform=get_platform,
-        lanes=get_lane_arguments,
+        lanes=get_lanes,
         shard_bases=config["shards"]["bases"],
         versions=get_object_versions,
     conda:

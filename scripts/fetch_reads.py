@@ -4,15 +4,15 @@ Example, from the repository root:
     PYTHONPATH=src .venv/bin/python scripts/fetch_reads.py --sample pairs --platform illumina \\
         --lane demo/reads/pairs_1.fastq.gz demo/reads/pairs_2.fastq.gz --out reads/pairs
 
-Writes reads.json (counts, lengths, GC, qualities, shard ranges) and the seek indexes of gzip files. Local files are
-read in place and never copied.
+Writes reads.json (counts, lengths, GC, qualities, shard ranges) and the seek indexes of compressed files. Local files
+are read in place and never copied; lanes that were downloaded or cleaned are named by --lanes.
 """
 
 from pathlib import Path
 
 from readclade.cli import make_parser, make_reporter, run
+from readclade.lanes import add_lane_options, get_lanes
 from readclade.reads import summarise_reads
-from readclade.tables import Lane
 
 
 def main() -> None:
@@ -20,32 +20,25 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--sample", required=True, help="name of the sample")
     parser.add_argument("--platform", required=True, choices=["illumina", "ont", "pacbio"])
-    parser.add_argument(
-        "--lane",
-        required=True,
-        action="append",
-        nargs="+",
-        metavar="FASTQ",
-        help="one file of single reads, two files of mates, or one file and the word 'interleaved'; once per lane",
-    )
+    add_lane_options(parser)
     parser.add_argument("--out", required=True, type=Path, help="folder to write into")
     parser.add_argument("--shard-bases", type=int, default=64_000_000, help="bases per shard (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="threads for the seek indexes (default: %(default)s)")
     arguments = parser.parse_args()
-    if any(len(lane) > 2 for lane in arguments.lane):
-        parser.error("a --lane takes one or two files")
+    table = get_lanes(parser, arguments)
     if arguments.shard_bases < 1:
         parser.error("--shard-bases must be at least 1")
-    lanes = [Lane(lane[0], lane[1] if len(lane) == 2 else None) for lane in arguments.lane]
     report = make_reporter(f"fetch {arguments.sample}")
     result = summarise_reads(
         arguments.sample,
         arguments.platform,
-        lanes,
+        table.lanes,
         arguments.out,
         arguments.shard_bases,
         arguments.threads,
         report,
+        table.origins,
+        table.cleaning,
     )
     report(f"{result['fragments']:,} fragments, {result['bases']:,} bases, {len(result['shards'])} shards")
 

@@ -1,8 +1,10 @@
 """What the tests share: real reads of the demo community, and FASTQ files in every form that occurs in the wild."""
 
+import bz2
 import gzip
 import os
 import struct
+import sys
 import uuid
 import zlib
 from collections.abc import Callable
@@ -11,6 +13,11 @@ from pathlib import Path
 
 import pytest
 from s3_server import WEED, S3Server
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 Record = tuple[str, str, str]  # name, sequence, qualities
 
@@ -47,11 +54,32 @@ def write_fastq() -> Callable[..., str]:
 
 
 def compress(data: bytes, compression: str) -> bytes:
-    """Return data as they are (plain), as one gzip member (gzip), several (members), or as bgzip writes them (bgzf)."""
+    """Return data as they are (plain), as one gzip member (gzip), several (members), or as bgzip writes them (bgzf).
+
+    bzip2 and zstd are one member, pbzip2 and pzstd several, as these programs write them.
+    """
     if compression == "plain":
         return data
-    size = {"gzip": max(len(data), 1), "members": 50_000, "bgzf": 60_000}[compression]
+    one = max(len(data), 1)
+    sizes = {
+        "gzip": one,
+        "members": 50_000,
+        "bgzf": 60_000,
+        "bzip2": one,
+        "pbzip2": 70_000,
+        "zstd": one,
+        "pzstd": 70_000,
+    }
+    size = sizes[compression]
     blocks = [data[begin : begin + size] for begin in range(0, len(data), size)] or [b""]
+    if "bzip2" in compression:
+        return b"".join(map(bz2.compress, blocks))
+    if "zstd" in compression:
+        options = {zstd.CompressionParameter.checksum_flag: 1}
+        frames = [zstd.compress(block, options=options) for block in blocks]
+        # pzstd puts a skippable frame with the size before each.
+        marks = [struct.pack("<III", 0x184D2A50, 4, len(frame)) if compression == "pzstd" else b"" for frame in frames]
+        return b"".join(mark + frame for mark, frame in zip(marks, frames, strict=True))
     if compression == "bgzf":
         return b"".join(map(_make_bgzf_block, [*blocks, b""]))  # an empty block marks the end
     return b"".join(gzip.compress(block, 1, mtime=0) for block in blocks)

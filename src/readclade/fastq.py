@@ -1,18 +1,20 @@
 """FASTQ files as a stream of fragments, with the byte offset at which any fragment begins.
 
 dnaio parses, isal decompresses and, because it sees the end of a truncated gzip file, also validates; rapidgzip seeks
-inside a gzip file that was validated before. What is left for this module: mates in step, errors that name file and
-line, and byte ranges, so that a shard can be read without reading what lies before it.
+inside a gzip or bzip2 file that was validated before. What is left for this module: mates in step, errors that name
+file and line, and byte ranges, so that a shard can be read without reading what lies before it.
 """
 
 import gzip
 import hashlib
 import io
+import json
+import shutil
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 import dnaio
@@ -20,46 +22,47 @@ import rapidgzip
 from isal import igzip, isal_zlib
 
 from readclade import storage
+from readclade.compression import MAGIC_BYTES, DamagedError, MemberStream, find_compression
 from readclade.errors import InputError
 from readclade.tables import INTERLEAVED, Lane
 
-_GZIP_MAGIC = b"\x1f\x8b"
 _BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
-_OTHER_FORMATS = {b"BZh": ("bzip2", "bzcat"), b"\x28\xb5\x2f\xfd": ("zstd", "zstdcat"), b"\xfd7zXZ": ("xz", "xzcat")}
-_DECOMPRESSION_ERRORS = (EOFError, gzip.BadGzipFile, isal_zlib.error, zlib.error)
+_DECOMPRESSION_ERRORS = (EOFError, gzip.BadGzipFile, isal_zlib.error, zlib.error, DamagedError)
+# What a seek index is called after. zstd has none: a gzip copy, with an index of its own, stands in for it.
+INDEX_SUFFIXES = {"gzip": ".gzi", "bzip2": ".bzi", "zstd": ".gz"}
 
 Mates = tuple[dnaio.SequenceRecord, dnaio.SequenceRecord | None]
 
 
-def is_gzip(path: str) -> bool:
-    """Return whether the file begins as gzip does; refuse other compressions with a remedy.
+def get_compression(path: str) -> str:
+    """Return "gzip", "bzip2", "zstd" or "", whatever the file's name says; refuse others with a remedy.
 
     Raises:
-        InputError: the file is missing or compressed by something else than gzip.
+        InputError: the file is missing or compressed by something else.
     """
     file, answer = _open(path)
     file.close()
     return answer
 
 
-def _open(path: str, etag: str | None = None) -> tuple[BinaryIO, bool]:
-    """Open a file at its beginning, and tell whether it is gzip."""
+def _open(path: str, etag: str | None = None) -> tuple[BinaryIO, str]:
+    """Open a file at its beginning, and tell its compression."""
     try:
         file = storage.open_read(path, etag)
-        magic = file.read(6)
+        compression = find_compression(file.read(MAGIC_BYTES))
         file.seek(0)
     except OSError as error:
         raise InputError(
             f"cannot be read: {error.strerror}", path=path, remedy="check the path and its permissions"
         ) from None
-    for start, (name, tool) in _OTHER_FORMATS.items():
-        if magic.startswith(start):
-            raise InputError(
-                f"is compressed by {name}, which is not read here",
-                path=path,
-                remedy=f"convert it: {tool} {PurePosixPath(path).name} | gzip > reads.fastq.gz",
-            )
-    return file, magic.startswith(_GZIP_MAGIC)
+    if compression == "xz":
+        file.close()
+        raise InputError(
+            "is compressed by xz, which is not read here",
+            path=path,
+            remedy=f"convert it: xzcat {PurePosixPath(path).name} | gzip > reads.fastq.gz",
+        )
+    return file, compression
 
 
 def _check_bgzip_end(path: str) -> None:
@@ -113,11 +116,15 @@ class TrackedStream:
     blocks are forgotten once `forget_before` says that the parser is past them.
     """
 
-    def __init__(self, stream, path: str, file=None, check_end: Callable[[str], None] = lambda path: None):
+    def __init__(
+        self, stream, path: str, file=None, kind: str = "", check_end: Callable[[str], None] = lambda path: None
+    ):
         """Take the stream and the file below it, which is closed with it.
 
-        `check_end` is called with the path when the stream has been read to its end.
+        `kind` is the compression, for an error; `check_end` is called with the path when the stream has been read to
+        its end.
         """
+        self._kind = kind
         self._stream = stream
         self._file = file
         self._path = path
@@ -132,7 +139,7 @@ class TrackedStream:
             block = self._stream.read(size)
         except _DECOMPRESSION_ERRORS as error:
             raise InputError(
-                f"the gzip data are truncated or damaged after {self._offset:,} decompressed bytes ({error})",
+                f"the {self._kind} data are truncated or damaged after {self._offset:,} decompressed bytes ({error})",
                 path=self._path,
                 line=self._lines + 1,
                 remedy="download or copy the file again, and compare its checksum with the source's",
@@ -209,22 +216,24 @@ class _Range:
 
 
 def open_stream(path: str, etag: str | None = None) -> TrackedStream:
-    """Open a FASTQ file, plain or gzip, from its beginning, with every check of its compression.
+    """Open a FASTQ file, plain, gzip, bzip2 or zstd, from its beginning, with every check of its compression.
 
     Args:
         path: local path or s3://bucket/key.
         etag: on S3, the version that it must be; None for any.
     """
-    file, compressed = _open(path, etag)
+    file, compression = _open(path, etag)
     file = _HashedFile(file)
-    if not compressed:
-        return TrackedStream(file, path, file)
-    return TrackedStream(igzip.open(file, "rb"), path, file, _check_bgzip_end)
+    if compression == "gzip":
+        return TrackedStream(igzip.open(file, "rb"), path, file, compression, _check_bgzip_end)
+    if compression:
+        return TrackedStream(MemberStream(file, compression), path, file, compression)
+    return TrackedStream(file, path, file)
 
 
 def check_compression(path: str) -> None:
-    """Read a gzip file to its end; raise InputError where it is damaged."""
-    if is_gzip(path):
+    """Read a compressed file to its end; raise InputError where it is damaged."""
+    if get_compression(path):
         with closing(open_stream(path)) as stream:
             line = 0
             while block := stream.read(1 << 20):
@@ -238,37 +247,66 @@ def open_range(path: str, begin: int, end: int, index: str | None, etag: str | N
     Args:
         path: a file that `open_stream` has read whole without an error.
         begin, end: offsets in decompressed bytes, each the beginning of a record or the end of the file.
-        index: the seek index of a gzip file (`write_seek_index`); None reads from the beginning.
+        index: the seek index of a compressed file (`write_seek_index`); None reads from the beginning.
         etag: on S3, the version that it must be; None for any.
     """
-    file, compressed = _open(path, etag)
-    if not compressed:
+    file, compression = _open(path, etag)
+    if compression == "zstd" and index is not None:
+        file.close()
+        return open_range(index, begin, end, index + INDEX_SUFFIXES["gzip"])
+    if not compression:
         storage.stop_reading_ahead(file, end)
-        return TrackedStream(_Range(file, begin, end), path, file)
-    stream = rapidgzip.open(file if storage.is_s3(path) else path, parallelization=1)
-    if index is not None:
-        stream.import_index(io.BytesIO(storage.read_bytes(index)))
-    return TrackedStream(_Range(stream, begin, end), path, file)
+        stream = file
+    elif compression == "zstd":
+        stream = MemberStream(file, compression)
+    elif compression == "bzip2":
+        stream = rapidgzip.IndexedBzip2File(_choose_source(path, file), parallelization=1)
+        if index is not None:
+            offsets = json.loads(storage.read_bytes(index))
+            stream.set_block_offsets({int(at): offset for at, offset in offsets.items()})
+    else:
+        stream = rapidgzip.open(_choose_source(path, file), parallelization=1)
+        if index is not None:
+            stream.import_index(io.BytesIO(storage.read_bytes(index)))
+    return TrackedStream(_Range(stream, begin, end), path, file, compression)
+
+
+def _choose_source(path: str, file: BinaryIO) -> str | BinaryIO:
+    """Return what rapidgzip reads best: it opens a local path once for each of its threads."""
+    return file if storage.is_s3(path) else path
 
 
 def write_seek_index(path: str, index: str, threads: int = 1, etag: str | None = None) -> None:
-    """Write the index that lets `open_range` seek inside a gzip file (about 1% of the decompressed size).
+    """Write what lets `open_range` read the middle of a compressed file.
+
+    For gzip that is an index of about 1% of the decompressed size, for bzip2 one of a few bytes a megabyte. A zstd file
+    is most often one frame, which nothing can enter in the middle: there it is a gzip copy of the file, and an index.
 
     Raises:
         InputError: the file has bytes after its gzip data; isal passes over zeros there, rapidgzip refuses them.
     """
+    compression = get_compression(path)
+    if compression == "zstd":
+        with storage.open_read(path, etag) as file, igzip.open(index, "wb", compresslevel=1) as copy:
+            shutil.copyfileobj(MemberStream(file, compression), copy, 1 << 20)
+        path, index, etag = index, index + INDEX_SUFFIXES["gzip"], None
     buffer = bytearray(1 << 22)
     with storage.open_read(path, etag) as file:
         try:
-            with rapidgzip.open(file if storage.is_s3(path) else path, parallelization=threads) as stream:
+            if compression == "bzip2":
+                with rapidgzip.IndexedBzip2File(_choose_source(path, file), parallelization=threads) as stream:
+                    Path(index).write_text(json.dumps(stream.block_offsets()))
+                return
+            with rapidgzip.open(_choose_source(path, file), parallelization=threads) as stream:
                 while stream.readinto(buffer):
                     pass
                 stream.export_index(index)
         except (RuntimeError, ValueError) as error:
+            tool = "bzcat" if compression == "bzip2" else "zcat"
             raise storage.get_read_error(file) or InputError(
                 f"cannot be indexed, so that no shard of it can be read alone: {error}",
                 path=path,
-                remedy=f"compress it again: zcat {PurePosixPath(path).name} | gzip > reads.fastq.gz",
+                remedy=f"compress it again: {tool} {PurePosixPath(path).name} | gzip > reads.fastq.gz",
             ) from None
 
 

@@ -40,3 +40,11 @@ def format_measure(value: str) -> str:
         return f"{int(value):,}" if value.isdigit() else f"{float(value):.3f}"
     except ValueError:
         return value
+
+
+def format_bytes(size: float) -> str:
+    """Return a number of bytes in a unit that suits it, as in 1.3 GB."""
+    for unit_size, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if size >= unit_size:
+            return f"{size / unit_size:,.1f} {unit}"
+    return f"{size:,.0f} bytes"

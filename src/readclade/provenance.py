@@ -28,7 +28,10 @@ _PACKAGES = {
     "snakemake": "runs the stages",
     "dnaio": "reads FASTQ",
     "isal": "reads gzip",
-    "rapidgzip": "reads gzip from the middle",
+    "rapidgzip": "reads gzip and bzip2 from the middle",
+    "backports-zstd": "reads zstd",
+    "pydustmasker": "masks simple repeats",
+    "requests": "downloads reads",
     "ray": "embeds on many workers",
     "numba": "compiles the counting of k-mers and k-means",
     "numpy": "computes with arrays",
@@ -47,6 +50,7 @@ _PACKAGES = {
     "safetensors": "reads their weights and lshvec's model",
     "gensim": "trains lshvec",
 }
+_TOOLS = {"fastp": "cuts adapters and bad ends of short reads", "minimap2": "finds the reads of genomes to remove"}
 _FORMATS = {
     ".fastq": ("text/plain", "http://edamontology.org/format_1930", "FASTQ"),
     ".fq": ("text/plain", "http://edamontology.org/format_1930", "FASTQ"),
@@ -119,8 +123,12 @@ def get_commit() -> str | None:
     return run.stdout.strip() or None
 
 
-def get_software() -> list[Software]:
-    """Return Python and the packages that matter, as installed here or else as pinned for their own environment."""
+def get_software(tools: dict[str, str] | None = None) -> list[Software]:
+    """Return Python and the packages that matter, as installed here or else as pinned for their own environment.
+
+    Args:
+        tools: versions of the programs that cleaned the reads.
+    """
     pins = dict(re.findall(r"^([\w.-]+)==([^\s;\\]+)", _read_pins(), flags=re.MULTILINE))
     software = [Software("python", platform.python_version(), "runs readclade")]
     for name, use in _PACKAGES.items():
@@ -129,7 +137,7 @@ def get_software() -> list[Software]:
         except metadata.PackageNotFoundError:
             if name in pins:
                 software.append(Software(name, pins[name], use, is_pinned=True))
-    return software
+    return software + [Software(name, version, _TOOLS[name]) for name, version in sorted((tools or {}).items())]
 
 
 def get_date() -> str:
@@ -148,7 +156,14 @@ def flatten(config: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
             yield f"{prefix}{key}", value
 
 
-def make_crate(folder: Path, files: dict[Path, str], inputs: Iterable[InputFile], config: dict, date: str) -> dict:
+def make_crate(
+    folder: Path,
+    files: dict[Path, str],
+    inputs: Iterable[InputFile],
+    config: dict,
+    date: str,
+    tools: dict[str, str] | None = None,
+) -> dict:
     """Return the RO-Crate of a results folder as JSON-LD.
 
     Args:
@@ -157,13 +172,18 @@ def make_crate(folder: Path, files: dict[Path, str], inputs: Iterable[InputFile]
         inputs: files that the user gave; they are named by their content and need not be in the folder.
         config: the resolved configuration, nested.
         date: when the results were written, ISO 8601.
+        tools: versions of the programs that cleaned the reads.
     """
     results = [
         _make_file(quote(path.relative_to(folder).as_posix()), path.name, text, hash_file(path), path.stat().st_size)
         for path, text in sorted(files.items())
     ]
     by_content = {entry.identifier: entry for entry in inputs}
-    given = [_make_file(key, entry.name, entry.purpose, entry.sha256, entry.size) for key, entry in by_content.items()]
+    given = [
+        _make_file(key, entry.name, entry.purpose, entry.sha256, entry.size)
+        | ({"contentUrl": entry.path} if "://" in entry.path else {})
+        for key, entry in by_content.items()
+    ]
     parameters = [_make_entity(f"parameter-{key}", "PropertyValue", key, value=value) for key, value in flatten(config)]
     packages = [
         _make_entity(
@@ -173,7 +193,7 @@ def make_crate(folder: Path, files: dict[Path, str], inputs: Iterable[InputFile]
             softwareVersion=entry.version,
             description=entry.use,
         )
-        for entry in get_software()
+        for entry in get_software(tools)
     ]
     used = {part["encodingFormat"][1]["@id"] for part in results + given if isinstance(part["encodingFormat"], list)}
     formats = {url: name for _, url, name in _FORMATS.values() if url in used}

@@ -28,6 +28,8 @@ def summarise_reads(
     shard_bases: int,
     threads: int = 1,
     report: Callable[[str], None] = lambda line: None,
+    origins: list[list[dict]] | None = None,
+    cleaning: dict | None = None,
 ) -> dict:
     """Validate and count a sample's reads in one pass, and write `reads.json` and the seek indexes into `out`.
 
@@ -35,9 +37,10 @@ def summarise_reads(
 
     Args:
         lanes: the sample's files, in the order that numbers its fragments.
-        out: folder; `index/` in it takes one seek index per gzip file that holds more than one shard.
+        out: folder; `index/` in it takes one seek index per compressed file that holds more than one shard.
         shard_bases: bases per shard, >= 1.
         report: called with a line of progress every few seconds.
+        origins, cleaning: what `lanes.json` says of downloaded or cleaned lanes; passed on.
 
     Returns:
         The content of `reads.json`.
@@ -61,9 +64,13 @@ def summarise_reads(
             raise
         check_phred(statistics.qualities - earlier, platform, lane.fq1)
         described[-1]["indexes"] = [
-            _index_file(path, etag, out, f"lane{number + 1}_{mate + 1}.gzi", threads, len(shards) - first_shard)
+            _index_file(path, etag, out, f"lane{number + 1}_{mate + 1}", threads, len(shards) - first_shard)
             for mate, (path, etag) in enumerate(zip(lane.paths, described[-1]["etags"], strict=True))
         ]
+        if origins:
+            described[-1]["origins"] = origins[number]
+            if cleaning is None:
+                _compare_with_download(described[-1], paths=lane.paths)
     result = {
         "sample": sample,
         "platform": platform,
@@ -72,6 +79,7 @@ def summarise_reads(
         "bases": sum(lane["bases"] for lane in described),
         **statistics.to_json(),
         "lanes": described,
+        **({} if cleaning is None else {"cleaning": cleaning}),
         "shards": shards,
     }
     write_atomically(out / "reads.json", json.dumps(result, indent=1) + "\n")
@@ -117,10 +125,23 @@ def load_reads(path: str | PathLike[str]) -> dict:
         raise InputError(f"cannot be read: {error}", path=path, remedy="run `fetch` for this sample") from None
 
 
+def _compare_with_download(described: dict, paths: list[str]) -> None:
+    """Refuse a file that was changed after it was downloaded."""
+    for path, sha256, origin in zip(paths, described["sha256"], described["origins"], strict=True):
+        if origin.get("sha256", sha256) != sha256:
+            raise InputError(
+                "is not the file that was downloaded: its checksum changed",
+                path=path,
+                remedy="remove it, so that the next run downloads it again",
+            )
+
+
 def _index_file(path: str, etag: str | None, out: Path, name: str, threads: int, shards: int) -> str | None:
     """Write a seek index where one is needed; return its path relative to `out`."""
-    if shards < 2 or not fastq.is_gzip(path):
+    compression = fastq.get_compression(path)
+    if shards < 2 or not compression:
         return None
+    name += fastq.INDEX_SUFFIXES[compression]
     fastq.write_seek_index(path, str(out / "index" / name), threads, etag)
     return f"index/{name}"
 

@@ -61,6 +61,18 @@ METRICS = {
 }
 
 
+# What the counts of cleaning mean, in the order of the work; the others are sums of these.
+CLEANING = {
+    "reads_with_adapter": "reads cut where an adapter begins",
+    "adapter_bases": "bases of adapters cut",
+    "bases_cut": "bases cut or dropped by fastp in all",
+    "reads_too_short": "reads dropped because they or their mates became too short",
+    "fragments_removed": "fragments dropped because they come from the genomes to remove",
+    "bases_removed": "bases of these",
+    "masked_bases": "bases of simple repeats turned into N",
+}
+
+
 def get_resolution(samples: int) -> int:
     """Return the dots per inch of the maps, so that the report of very many samples can still be sent by mail."""
     return 200 if samples <= 12 else 100
@@ -86,6 +98,7 @@ def render(samples: list[SampleReport], overview: Image, colours: dict[str, str]
         "UNASSIGNED": UNASSIGNED,
         "MOST_ROWS": MOST_ROWS,
         "INPUT_ROWS": 4 * MOST_ROWS,
+        "CLEANING": CLEANING,
         "METRICS": METRICS,
         "numeric": ("fragments", "bases", "precision", "recall", "f1", "completeness", "purity"),
         "STRATA_LINES": STRATA_LINES,
@@ -117,6 +130,9 @@ def write_report(
     for sample in samples:
         sample.images = draw_sample(sample, colours, get_resolution(len(samples)))
     inputs = _list_inputs(table, samples, config)
+    tools: dict[str, str] = {}
+    for sample in samples:
+        tools |= sample.reads.get("cleaning", {}).get("tools", {})
     html = render(
         samples,
         draw_overview(samples, colours),
@@ -124,7 +140,7 @@ def write_report(
         inputs=inputs,
         parameters=yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
         config=config,
-        software=provenance.get_software(),
+        software=provenance.get_software(tools),
         version=provenance.get_version(),
         commit=provenance.get_commit(),
         date=date,
@@ -141,18 +157,31 @@ def write_report(
     }
     existing = {path.resolve(): text for path, text in files.items() if path.exists()}
     inside = {path: text for path, text in existing.items() if path.is_relative_to(root)}
-    provenance.write_crate(crate, provenance.make_crate(root, inside, inputs, config, date))
+    provenance.write_crate(crate, provenance.make_crate(root, inside, inputs, config, date, tools))
+
+
+def _list_reads(report: SampleReport) -> list[InputFile]:
+    """Return the FASTQ files of a sample as they were given: before cleaning, and by their addresses."""
+    inputs = []
+    for lane in report.reads["lanes"]:
+        paths = Lane(lane["fq1"], lane["fq2"]).paths
+        for number, origin in enumerate(lane.get("origins") or [{"path": path} for path in paths]):
+            purpose = f"reads of sample {report.name}"
+            purpose += f" (run {origin['accession']})" if "accession" in origin else ""
+            checksum = origin.get("sha256") or lane["sha256"][number]
+            if "url" in origin:
+                inputs.append(InputFile(purpose, origin["url"], checksum, origin["bytes"]))
+            else:
+                inputs.append(provenance.describe_input(purpose, origin["path"], checksum))
+    return inputs
 
 
 def _list_inputs(table: Path, reports: list[SampleReport], config: dict) -> list[InputFile]:
     """Return the tables, the FASTQ files with the checksums that `fetch` made, the truths and the references."""
     inputs = [provenance.describe_input("table of samples", table)]
-    inputs += [
-        provenance.describe_input(f"reads of sample {report.name}", path, checksum)
-        for report in reports
-        for lane in report.reads["lanes"]
-        for path, checksum in zip(Lane(lane["fq1"], lane["fq2"]).paths, lane["sha256"], strict=True)
-    ]
+    inputs += [entry for report in reports for entry in _list_reads(report)]
+    if config["cleaning"]["remove"]:
+        inputs.append(provenance.describe_input("genomes removed from the reads", config["cleaning"]["remove"]))
     inputs += [
         provenance.describe_input(f"truth of sample {sample.name}", sample.truth)
         for sample in read_samples(table, ask_s3=False).values()

@@ -141,10 +141,16 @@ def gather_sample(sample: Sample, folders: Folders, most_on_map: int) -> SampleR
         genome_names=[str(name) for name in genome_names],
         run_times=[
             (stage, results.read_run_time(folders.logs / stage / f"{sample.name}.benchmark.tsv"))
-            for stage in _STAGES
-            if stage != "evaluate" or sample.truth
+            for stage in _list_stages(reads, bool(sample.truth))
         ],
     )
+
+
+def _list_stages(reads: dict, has_truth: bool) -> list[str]:
+    """Return the stages that a sample went through."""
+    is_downloaded = any("url" in origin for lane in reads["lanes"] for origin in lane.get("origins", ()))
+    before = ["download"] * is_downloaded + ["clean"] * ("cleaning" in reads)
+    return before + [stage for stage in _STAGES if stage != "evaluate" or has_truth]
 
 
 def _read_strata(path: Path) -> list[dict[str, str]]:

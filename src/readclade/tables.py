@@ -5,7 +5,6 @@ sentence with its place and its remedy, and checks what a schema cannot see: oth
 """
 
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from os import PathLike
@@ -15,6 +14,7 @@ from typing import NoReturn
 from jsonschema.exceptions import ValidationError
 
 from readclade.errors import ConfigError, InputError
+from readclade.remote import check_url, is_other_accession, is_remote, is_run
 from readclade.schemas import Validator, describe, fill_defaults, load_schema, read_typed, suggest
 from readclade.storage import find, is_s3
 
@@ -26,7 +26,11 @@ INTERLEAVED = "interleaved"
 
 @dataclass(frozen=True)
 class Lane:
-    """Name the files of one lane by absolute paths; `fq2` is None, a path, or "interleaved"."""
+    """Name the files of one lane; `fq2` is None, a path, or "interleaved".
+
+    Paths are absolute. In a lane of the table, `fq1` and `fq2` may also be what is downloaded first: an address, or as
+    `fq1` the accession of a run.
+    """
 
     fq1: str
     fq2: str | None
@@ -68,6 +72,28 @@ class _Row:
     def fail(self, message: str, remedy: str) -> NoReturn:
         raise InputError(message, path=self.path, line=self.line, remedy=remedy)
 
+    def find_reads(self, column: str, seen: dict[str, int], ask_s3: bool) -> str:
+        """Return an entry for reads: a run's accession or an address as it stands, else the path of a file."""
+        entry = self.cells[column]
+        if not is_remote(entry):
+            return self.find_file(column, seen)
+        if is_s3(entry):
+            if ask_s3:
+                self._look_on_s3(column, entry)
+        elif is_run(entry):
+            if column == "fq2" or self.cells.get("fq2") not in (None, INTERLEAVED):
+                self.fail(
+                    f"fq1 '{self.cells['fq1']}' and fq2 '{self.cells['fq2']}' name a run and a file of mates",
+                    "write the accession as fq1 and leave fq2 empty: the run's own layout decides on pairs",
+                )
+        else:
+            try:
+                check_url(entry)
+            except InputError as error:
+                self.fail(f"{column} {error.message}", error.remedy)
+        self._refuse_second(column, entry, entry.partition("#")[0], seen)
+        return entry
+
     def find_file(self, column: str, seen: dict[str, int] | None = None) -> str:
         """Return the absolute path of the file in a column; refuse one that `seen` (file -> line) has already."""
         entry = self.cells[column]
@@ -77,6 +103,12 @@ class _Row:
                 "download it and give the path of the file",
             )
         file = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(self.path)), entry))
+        if is_other_accession(entry) and not os.path.exists(file):
+            self.fail(
+                f"{column} '{entry}' is the accession of a study, sample or experiment, which may have many runs",
+                "give each run its own row, as SRR..., ERR... or DRR...; "
+                f"https://www.ebi.ac.uk/ena/browser/view/{entry} lists them",
+            )
         if not os.path.isfile(file):
             what = "is not a file" if os.path.exists(file) else "does not exist"
             self.fail(
@@ -84,32 +116,21 @@ class _Row:
                 "correct the path; a relative one starts at the table's own folder",
             )
         if seen is not None:
-            real = os.path.realpath(file)
-            if real in seen:
-                self.fail(f"{column} '{entry}' is already listed in line {seen[real]}", "list every file only once")
-            seen[real] = self.line
+            self._refuse_second(column, entry, os.path.realpath(file), seen)
         return file
 
-    def find_reads(self, column: str, seen: dict[str, int], ask_s3: bool) -> str:
-        """Return the absolute path or the URL on S3 of the FASTQ file in a column."""
-        url = self.cells[column]
-        if not is_s3(url):
-            return self.find_file(column, seen)
-        if url in seen:
-            self.fail(f"{column} '{url}' is already listed in line {seen[url]}", "list every file only once")
-        seen[url] = self.line
+    def _refuse_second(self, column: str, entry: str, key: str, seen: dict[str, int]) -> None:
+        if key in seen:
+            self.fail(f"{column} '{entry}' is already listed in line {seen[key]}", "list every file only once")
+        seen[key] = self.line
+
+    def _look_on_s3(self, column: str, url: str) -> None:
         try:
-            is_missing = ask_s3 and find(url, PARSE_PATIENCE_S) is None
+            is_missing = find(url, PARSE_PATIENCE_S) is None
         except InputError as error:
             self.fail(f"{column} '{url}' {error.message}", error.remedy)
         if is_missing:
             self.fail(f"{column} '{url}' does not exist", "correct the URL; keys are case-sensitive")
-        return url
-
-
-def is_remote(entry: str) -> bool:
-    """Tell whether an entry is a URL or an ENA/SRA run accession rather than a path."""
-    return re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://.*|[SED]RR[0-9]+", entry) is not None
 
 
 def read_samples(path: str | PathLike[str], ask_s3: bool = True) -> dict[str, Sample]:
@@ -170,6 +191,19 @@ def read_references(path: str | PathLike[str]) -> list[Reference]:
         fasta = row.find_file("fasta", seen)
         references.append(Reference(accession, fasta, int(row.cells["taxid"]), _split_lineage(row)))
     return references
+
+
+def check_genomes(path: str) -> None:
+    """Refuse a configuration whose genomes to remove from the reads are not there; "" is none.
+
+    Raises:
+        ConfigError: `path` is no file.
+    """
+    if path and not os.path.isfile(path):
+        raise ConfigError(
+            f"config: cleaning.remove is '{path}', which is no file ({os.path.abspath(path)})",
+            remedy="correct the path, absolute or relative to the working directory, or leave it empty",
+        )
 
 
 def split_lineage(lineage: str) -> tuple[str, ...]:

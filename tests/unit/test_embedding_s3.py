@@ -74,6 +74,22 @@ def test_summarise_reads_on_s3_finds_what_it_finds_on_disk(fetched, tmp_path):
     assert sorted(path.name for path in (tmp_path / "reads").rglob("*")) == ["index", "lane1_1.gzi", "reads.json"]
 
 
+@pytest.mark.parametrize("compression", ["bzip2", "pbzip2", "zstd", "pzstd"])
+def test_compressed_reads_on_s3_give_the_shards_of_plain_ones(
+    bucket, write_fastq, take_reads, tmp_path, run_here, compression
+):
+    records = take_reads("long.fastq.gz", 40)
+    plain = write_fastq(tmp_path / "plain.fq", records, "plain")
+    path = write_fastq(tmp_path / "packed.fq", records, compression)
+    storage.upload_file(path, f"{bucket}/packed.fq")
+    summarise_reads("long", "ont", [Lane(plain, None)], tmp_path / "plain", 50_000)
+    reads = summarise_reads("long", "ont", [Lane(f"{bucket}/packed.fq", None)], tmp_path / "packed", 50_000)
+    assert len(reads["shards"]) > 3
+    for name in ("plain", "packed"):
+        run_here(tmp_path / name / "reads.json", tmp_path / "out" / name)
+    assert get_shards(tmp_path / "out/packed") == get_shards(tmp_path / "out/plain")
+
+
 def test_embed_reads_on_ray_from_s3_to_s3_gives_the_bytes_of_a_local_run(fetched, bucket, tmp_path):
     cluster = Cluster(
         initialize_head=True,

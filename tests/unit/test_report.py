@@ -1,5 +1,6 @@
 """The report: what it says about ordinary and odd runs, that it hides nothing and trusts nothing, and its scripts."""
 
+import json
 import os
 import re
 import subprocess
@@ -145,6 +146,37 @@ def test_write_report_map_holds_no_more_than_the_configured_fragments(run):
     assert "35 of 40, drawn at random" in write(run)
     run.config["report"] = {"map_fragments": 0}
     assert "Map of the fragments" not in write(run)
+
+
+def test_write_report_of_cleaned_and_downloaded_reads_says_so(run):
+    path = run.root / "reads/s1/reads.json"
+    reads = json.loads(path.read_text())
+    counts = {"fragments_in": 50, "reads_in": 50, "bases_in": 4321, "fragments_out": 40, "reads_out": 40}
+    counts |= {"bases_out": 320, "fragments_removed": 10, "bases_removed": 4000, "masked_bases": 0}
+    reads["cleaning"] = {"counts": counts, "tools": {"minimap2": "2.24"}, "remove": "genome.fa"}
+    origin = {
+        "accession": "ERR7",
+        "url": "https://x.org/raw.fq.gz",
+        "bytes": 777,
+        "sha256": "ab" * 32,
+        "md5": "cd" * 16,
+    }
+    reads["lanes"][0]["origins"] = [origin]
+    path.write_text(json.dumps(reads))
+    run.config["cleaning"] = {"remove": str(run.root / "genome.fa")}
+    words = Page(write(run)).get_words()
+    assert "What cleaning did with minimap2 2.24. All else" in words
+    assert "cut from short reads only" in words
+    assert "before 50 50 4,321 after 40 40 320 " in words
+    assert "fragments dropped because they come from the genomes to remove 10 " in words
+    assert "bases of simple repeats turned into N 0 " in words
+    assert f"raw.fq.gz reads of sample s1 (run ERR7) 777 {'ab' * 32}" in words
+    assert f"genome.fa genomes removed from the reads 8 {hash_file(run.root / 'genome.fa')}" in words
+    assert "s1.fastq" not in words
+    assert "s1 download not recorded s1 clean not recorded s1 fetch" in words
+    graph = json.loads(run.outputs[1].read_text())["@graph"]
+    assert [part["contentUrl"] for part in graph if "contentUrl" in part] == ["https://x.org/raw.fq.gz"]
+    assert [part["softwareVersion"] for part in graph if part.get("name") == "minimap2"] == ["2.24"]
 
 
 def test_write_report_run_times_come_from_the_benchmarks(run):

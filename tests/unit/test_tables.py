@@ -128,8 +128,17 @@ def test_read_samples_takes_name(folder, name):
         ("s\ta.fq\t\tont\tz.tsv", "truth 'z.tsv' does not exist", "correct the path"),
         ("s\tinterleaved\t\tillumina", "fq1 'interleaved' does not exist", "correct the path"),
         ("s\ta.fq\ta.fq\tillumina", "fq2 'a.fq' is already listed in line 2", "only once"),
-        ("s\thttps://example.org/a.fq\t\tont", "is remote, which is not supported yet", "download it"),
-        ("s\tSRR123\t\tont", "fq1 'SRR123' is remote", "download it"),
+        ("s\thttp://example.org/a.fq\t\tont", "fq1 'http://example.org/a.fq' is not encrypted", "write https://"),
+        ("s\tftp://example.org/a.fq\t\tont", "has the scheme ftp://, which is not read", "give an https:// address"),
+        ("s\thttps://me:word@x.org/a.fq\t\tont", "'https://...@x.org' holds a user name", "give its path"),
+        ("s\thttps://example.org\t\tont", "names no file of a server", "write https://HOST/PATH"),
+        ("s\thttps://example.org:99999/a\t\tont", "'https://example.org:99999/a' is no address", "correct it"),
+        ("s\thttps://x.org/a?key=secret#sha1=ab\t\tont", "'https://x.org/a?...' has '#sha1=ab', which", "#md5= and 32"),
+        ("s\thttps://x.org/a#md5=12\t\tont", "has '#md5=12', which is no checksum", "#sha256= and 64"),
+        ("s\tERR1\ta.fq\tillumina", "fq1 'ERR1' and fq2 'a.fq' name a run and a file of mates", "leave fq2 empty"),
+        ("s\ta.fq\tERR1\tillumina", "fq1 'a.fq' and fq2 'ERR1' name a run", "leave fq2 empty"),
+        ("s\tPRJEB1787\t\tillumina", "is the accession of a study, sample or experiment", "browser/view/PRJEB1787"),
+        ("s\tSRX12\t\tillumina", "is the accession of a study", "give each run its own row"),
         ("s\ta.fq\t\tillumina\ts3://bucket/b.tsv", "truth 's3://bucket/b.tsv' is remote", "download it"),
     ],
 )
@@ -250,6 +259,37 @@ def test_read_references_refuses_unknown_column_and_missing_one(folder):
 )
 def test_is_remote(entry, remote):
     assert is_remote(entry) is remote
+
+
+def test_read_samples_keeps_addresses_and_accessions_as_they_stand(folder):
+    checksum = "#md5=" + "0" * 32
+    path = write_samples(
+        folder,
+        f"s\thttps://x.org/a_1.fq{checksum}\thttps://x.org/a_2.fq\tillumina",
+        "s\tERR12\t\tillumina",
+        "s\tERR13\tinterleaved\tillumina",
+        "s\thttps://x.org/b.fq\tinterleaved\tillumina",
+        "s\ta.fq\thttp://127.0.0.1:8000/b.fq\tillumina",
+    )
+    assert read_samples(path)["s"].lanes == (
+        Lane(f"https://x.org/a_1.fq{checksum}", "https://x.org/a_2.fq"),
+        Lane("ERR12", None),
+        Lane("ERR13", "interleaved"),
+        Lane("https://x.org/b.fq", "interleaved"),
+        Lane(str(folder / "a.fq"), "http://127.0.0.1:8000/b.fq"),
+    )
+
+
+@pytest.mark.parametrize("entry", ["ERR12", "https://x.org/a.fq"])
+def test_read_samples_refuses_a_remote_entry_listed_twice(folder, entry):
+    second = entry + ("#md5=" + "0" * 32 if "://" in entry else "")
+    path = write_samples(folder, f"s\t{entry}\t\tont", f"t\t{second}\t\tont")
+    assert_refused(read_samples, path, 3, "is already listed in line 2", "only once")
+
+
+def test_read_samples_takes_a_file_that_is_called_like_a_study(folder):
+    (folder / "PRJEB1787").touch()
+    assert read_samples(write_samples(folder, "s\tPRJEB1787\t\tont"))["s"].lanes[0].fq1 == str(folder / "PRJEB1787")
 
 
 def test_input_error_survives_a_process_border():

@@ -25,7 +25,7 @@ class Project:
     directory: Path
     root: Path = ROOT
 
-    def run(self, *arguments: str, config: dict | None = None, samples: str = "samples.tsv"):
+    def run(self, *arguments: str, config: dict | None = None, samples: str = "samples.tsv", environment=()):
         """Run Snakemake with the local profile, from another folder and without the environment of the caller."""
         configfile = self.inputs / "config.yaml"
         configfile.write_text(yaml.safe_dump({"shards": {"bases": 400_000}, "clustering": {"k": 3}} | (config or {})))
@@ -44,7 +44,7 @@ class Project:
             "--configfile",
             configfile,
         ]
-        environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": os.environ["HOME"]}
+        environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": os.environ["HOME"], **dict(environment)}
         return subprocess.run(
             list(map(str, command)), cwd=self.inputs, env=environment, capture_output=True, text=True, timeout=500
         )

@@ -16,6 +16,8 @@ PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "d
 ELSEWHERE = {"make test": "make test", "make amber": "make amber", "make bench": None}
 # The order in which the examples of the scripts build on each other.
 SCRIPTS = [
+    "download_reads",
+    "clean_reads",
     "fetch_reads",
     "train_lshvec",
     "embed_fragments",

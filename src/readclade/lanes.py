@@ -1,0 +1,102 @@
+"""The lanes of one sample as files that can be read, and the JSON file that says so: `lanes.json`.
+
+The table of samples may name addresses, runs, and reads that want cleaning. `download` and `clean` turn such lanes into
+files, and say in `lanes.json` which files these are and where they come from; the next stage reads that in place of the
+table's entries.
+"""
+
+import argparse
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from readclade.errors import InputError
+from readclade.files import write_atomically
+from readclade.tables import INTERLEAVED, Lane
+
+
+@dataclass
+class LaneTable:
+    """Hold the lanes of a sample.
+
+    Attributes:
+        lanes: files, by absolute paths or as S3 objects.
+        origins: of each lane, what it was made from: dicts with "path" or "url", "sha256" and "bytes".
+        cleaning: what cleaning did, None where nothing was cleaned.
+    """
+
+    lanes: list[Lane]
+    origins: list[list[dict]] = field(default_factory=list)
+    cleaning: dict | None = None
+
+
+def add_lane_options(parser: argparse.ArgumentParser) -> None:
+    """Add --lane and --lanes, of which one is needed, to a parser."""
+    group = parser.add_mutually_exclusive_group(required=True)
+    group.add_argument(
+        "--lane",
+        action="append",
+        nargs="+",
+        metavar="FASTQ",
+        help="one file of single reads, two files of mates, or one file and the word 'interleaved'; once per lane",
+    )
+    group.add_argument("--lanes", type=Path, metavar="FILE", help="lanes.json of download_reads.py or clean_reads.py")
+
+
+def get_lanes(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> LaneTable:
+    """Return the lanes that the arguments name; leave with a message where one has more than two files."""
+    if arguments.lanes is not None:
+        return read_lanes(arguments.lanes)
+    if any(len(lane) > 2 for lane in arguments.lane):
+        parser.error("a --lane takes one or two files")
+    return LaneTable([Lane(lane[0], lane[1] if len(lane) == 2 else None) for lane in arguments.lane])
+
+
+def write_lanes(path: Path, sample: str, table: LaneTable) -> None:
+    """Write `lanes.json`, atomically; files below its folder are named relative to it, with their sizes."""
+    folder = path.parent.resolve()
+
+    def relate(file: str | None) -> str | None:
+        inside = file not in (None, INTERLEAVED) and Path(file).is_relative_to(folder)
+        return str(Path(file).relative_to(folder)) if inside else file
+
+    lanes = [
+        {"fq1": relate(lane.fq1), "fq2": relate(lane.fq2), "origins": origins}
+        for lane, origins in zip(table.lanes, table.origins, strict=True)
+    ]
+    own = [file for lane in table.lanes for file in lane.paths if relate(file) != file]
+    content = {"sample": sample, "lanes": lanes, "files": {relate(file): os.path.getsize(file) for file in own}}
+    if table.cleaning is not None:
+        content["cleaning"] = table.cleaning
+    write_atomically(path, json.dumps(content, indent=1) + "\n")
+
+
+def read_lanes(path: Path) -> LaneTable:
+    """Read `lanes.json`.
+
+    Raises:
+        InputError: it is missing or not of this form.
+    """
+    folder = Path(path).absolute().parent
+
+    def find(file: str | None) -> str | None:
+        return file if file in (None, INTERLEAVED) or "://" in file else str(folder / file)
+
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        lanes = [Lane(find(lane["fq1"]), find(lane["fq2"])) for lane in content["lanes"]]
+        return LaneTable(lanes, [lane["origins"] for lane in content["lanes"]], content.get("cleaning"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"cannot be read: {error!r}", path=path, remedy="remove it, so that the next run makes it again"
+        ) from None
+
+
+def has_lost_files(path: Path) -> bool:
+    """Return whether a file that `lanes.json` lists as its own is missing or of another size."""
+    try:
+        files = json.loads(path.read_text(encoding="utf-8"))["files"]
+        return any((path.parent / name).stat().st_size != size for name, size in files.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return True
