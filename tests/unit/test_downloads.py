@@ -186,6 +186,7 @@ def test_fetch_file_passing_trouble_of_the_server_is_waited_for(site, fetch, tmp
 @pytest.mark.parametrize(
     ("value", "wait"),
     [("0", 0), ("7", 7), ("soon", 0.01), (format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True), 9)],
+    ids=["at once", "seconds", "no time", "a date"],
 )
 def test_fetch_file_waits_as_long_as_the_server_asks(site, fetch, tmp_path, monkeypatch, value, wait):
     waits = []
