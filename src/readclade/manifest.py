@@ -2,8 +2,10 @@
 
 import json
 from dataclasses import asdict, dataclass
+from os import PathLike
 from pathlib import Path
 
+from readclade import storage
 from readclade.errors import InputError
 from readclade.files import hash_file, write_atomically
 from readclade.schemas import Validator, load_schema
@@ -79,14 +81,14 @@ class Manifest:
         write_atomically(path, self.to_json())
 
 
-def read_manifest(path: Path) -> Manifest:
-    """Read and check a manifest.
+def read_manifest(path: str | PathLike[str]) -> Manifest:
+    """Read and check a manifest, a local file or an object on S3.
 
     Raises:
         InputError: the file is missing, no JSON, does not fit the schema, or its shards leave a gap.
     """
     try:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
+        value = json.loads(storage.read_bytes(path))
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", path=path, remedy="run `embed` for this sample") from None
     except ValueError as error:

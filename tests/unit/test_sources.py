@@ -15,7 +15,7 @@ def get_modules(script: str) -> set[str]:
 
 def test_find_sources_follows_imports():
     assert get_modules("stage_shards") == {"staging"}
-    assert get_modules("fetch_reads") == {"fastq", "read_statistics", "reads"}
+    assert get_modules("fetch_reads") == {"compression", "fastq", "lanes", "read_statistics", "reads"}
     assert {"embedding", "kmer", "projection", "shards", "fastq"} <= get_modules("embed_fragments")
     assert {"job", "kmeans", "calibration", "linking", "discovery", "outputs"} <= get_modules("cluster_fragments")
 
@@ -28,4 +28,4 @@ def test_find_sources_leaves_out_later_stages(script):
 def test_find_sources_begins_with_what_it_was_given(tmp_path):
     script = tmp_path / "script.py"
     script.write_text("import json\nfrom readclade import fastq\nfrom readclade.errors import InputError\n")
-    assert [path.name for path in find_sources(script) if path != script] == ["fastq.py"]
+    assert [path.name for path in find_sources(script) if path != script] == ["compression.py", "fastq.py"]
