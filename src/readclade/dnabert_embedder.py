@@ -85,6 +85,7 @@ class DnabertEmbedder:
             raise ConfigError(f"window_bp is {window_bp}", remedy=f"choose at least {LEAST_BASES}")
         config, tokenizer, tensors = find_model(MODELS[name], weights)
         self.name = name
+        self.tokens = 0  # that went through the network, for the metrics
         self.parameters = {"weights": weights, "precision": precision, "window_bp": window_bp, "strands": strands}
         sums = "".join(hash_file(path) for path in (config, tokenizer, tensors))
         self.revision = f"{_VERSION}-{hashlib.sha256(sums.encode()).hexdigest()[:16]}"
@@ -114,6 +115,7 @@ class DnabertEmbedder:
             fragments, starts = np.unique(windows.fragments[rows][order], return_index=True)
             sums[fragments] += np.add.reduceat(vectors[order].astype(np.float64), starts, axis=0)
             counts[fragments] += np.add.reduceat(tokens[order], starts)
+            self.tokens += int(tokens.sum())
         with np.errstate(invalid="ignore"):
             return (sums / counts[:, None]).astype(np.float32)
 

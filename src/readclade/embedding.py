@@ -25,6 +25,7 @@ from readclade.errors import ReadcladeError
 from readclade.files import hash_file
 from readclade.fragments import read_batches
 from readclade.manifest import Manifest, Shard
+from readclade.metrics import ActorMetrics, Usage, from_row, to_row
 from readclade.projection import Projection, fit_projection
 from readclade.reads import check_reads, load_reads
 from readclade.shards import write_shard
@@ -44,6 +45,11 @@ _SHARED_VARIABLES = (
     "AWS_DEFAULT_REGION",
     "READCLADE_S3_PATIENCE_S",
 )
+
+
+def get_shared_variables() -> dict[str, str]:
+    """Return the part of the environment that workers on other nodes need: where S3 is, and no secret."""
+    return {name: os.environ[name] for name in _SHARED_VARIABLES if name in os.environ}
 
 
 def get_fingerprint(reads: dict, embedder: Embedder, d: int) -> str:
@@ -84,11 +90,15 @@ class ShardEmbedder:
         self._edition = shard_store.get_edition(progress)
         self._embedder = get_embedder(embedder["name"], embedder["parameters"])
         self._projection = Projection.from_json(embedder["projection"])
+        self._metrics = ActorMetrics(self._reads["sample"], self._embedder)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list]:
         """Make the shards whose numbers are in batch["shard"]; return them as columns."""
-        shards = [self.make_shard(int(index)) for index in batch["shard"]]
-        return {"shard": list(batch["shard"])} | {
+        shards, usages = [], []
+        for index in batch["shard"]:
+            shards.append(self.make_shard(int(index)))
+            usages.append(to_row(self._metrics.finish(shards[-1])))
+        return {"shard": list(batch["shard"]), "usage": usages} | {
             field: [getattr(shard, field) for shard in shards] for field in Shard.__dataclass_fields__
         }
 
@@ -96,7 +106,8 @@ class ShardEmbedder:
         """Read, embed and write one shard."""
 
         def embed(batch):
-            return self._projection.apply(self._embedder.embed(batch.sequences, batch.mates))
+            with self._metrics.measure(batch):
+                return self._projection.apply(self._embedder.embed(batch.sequences, batch.mates))
 
         def write(path: Path) -> Shard:
             return write_shard(path, read_batches(self._reads, index, self._folder), embed, self._projection.d)
@@ -229,8 +240,10 @@ def _run_actors(reads_path, out, missing, actors, address, report, reads, gpus):
             num_gpus=gpus or None,
         )
         bases = 0
+        usage = Usage()
         for finished, row in enumerate(results.iter_rows(), 1):
             shard = Shard(**{field: row[field] for field in Shard.__dataclass_fields__})
+            usage.add(from_row(row["usage"]))
             bases += shard.bases
             seconds = time.monotonic() - started
             left = seconds * (total - bases) / max(bases, 1)
@@ -239,6 +252,8 @@ def _run_actors(reads_path, out, missing, actors, address, report, reads, gpus):
                 f" {bases / seconds / 1e6:.1f} Mb a second, {left:.0f} s left"
             )
             yield shard
+        for line in usage.summarise(time.monotonic() - started):
+            report(line)
     except ray.exceptions.RayError as error:
         raise _get_cause(error) from None
     finally:
@@ -263,13 +278,10 @@ def _start_ray(actors: int, address: str | None) -> None:
             logging_level="error",
         )
     else:
-        package = Path(__file__).parent
-        variables = {name: os.environ[name] for name in _SHARED_VARIABLES if name in os.environ}
-        ray.init(
-            address=address,
-            runtime_env={"py_modules": [str(package)], "env_vars": variables},
-            logging_level="error",
-        )
+        # A submitted job has brought both with it, and Ray refuses to be told twice.
+        is_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+        package = {"py_modules": [str(Path(__file__).parent)], "env_vars": get_shared_variables()}
+        ray.init(address=address, runtime_env=None if is_job else package, logging_level="error")
 
 
 def _get_cause(error: BaseException) -> BaseException:
