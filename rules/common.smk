@@ -15,6 +15,7 @@ sys.path.insert(0, str(BASEDIR / "src"))
 
 from readclade import shard_store, storage, tables
 from readclade.errors import ReadcladeError
+from readclade.files import write_atomically
 from readclade.lanes import has_lost_files
 from readclade.manifest import read_manifest
 from readclade.remote import is_downloaded, is_remote
@@ -167,9 +168,30 @@ def get_embedder_options():
     return shlex.join(str(word) for option in options.items() for word in option)
 
 
+def get_embed_script(wildcards, resources):
+    """Return what embeds: a Ray of our own or one that is joined, or a job on a cluster behind a job server."""
+    is_submitted = str(resources.ray_address).startswith(("http://", "https://"))
+    return str(BASEDIR / "scripts" / ("submit_embedding.py" if is_submitted else "embed_fragments.py"))
+
+
+def get_actors(wildcards, threads):
+    """Return the number of actors: one for each core of the job; a profile says how many a remote cluster takes."""
+    return threads
+
+
 def get_embed_memory(wildcards, threads):
     """Return the megabytes that Ray's own processes and one batch of reads per actor take."""
     return 2000 + 600 * threads
+
+
+def add_figures_to_benchmarks():
+    """Append the figures of `embed` to its benchmark files, which Snakemake writes when a job has ended."""
+    for sample in SAMPLES:
+        benchmark, figures = (Path(f"logs/embed/{sample}.{name}.tsv") for name in ("benchmark", "metrics"))
+        if benchmark.is_file() and figures.is_file():
+            tables = [path.read_text().splitlines() for path in (benchmark, figures)]
+            if len(tables[0]) == len(tables[1]) and tables[1][0] not in tables[0][0]:
+                write_atomically(benchmark, "".join(f"{row}\t{more}\n" for row, more in zip(*tables)))
 
 
 def get_clean_memory(wildcards, input):

@@ -10,6 +10,7 @@ rule embed:
         manifest="shards/{sample}/manifest.json",
     log:
         "logs/embed/{sample}.log",
+        metrics="logs/embed/{sample}.metrics.tsv",
     benchmark:
         "logs/embed/{sample}.benchmark.tsv"
     threads: 8
@@ -17,9 +18,11 @@ rule embed:
         mem_mb=get_embed_memory,
         runtime="12h",
         ray_address="local",
+        actors=get_actors,
         actor_gpus=0,
         shard_store="local",
     params:
+        script=get_embed_script,
         out=subpath(output.manifest, parent=True),
         embedder=config["embedder"]["name"],
         options=get_embedder_options(),
@@ -30,6 +33,15 @@ rule embed:
     message:
         "Embedding the fragments of sample {wildcards.sample} with {params.embedder}"
     shell:
-        "python {input.script:q} --reads {input.summary} --out {params.out} --store {resources.shard_store:q}"
-        " {params.options} --d {params.d}"
-        " --actors {threads} --actor-gpus {resources.actor_gpus} --address {resources.ray_address} 2>&1 | tee {log}"
+        "python {params.script:q} --reads {input.summary} --out {params.out} --store {resources.shard_store:q}"
+        " {params.options} --d {params.d} --actors {resources.actors} --actor-gpus {resources.actor_gpus}"
+        " --address {resources.ray_address:q} 2>&1 | tee -i {log[0]};"
+        " sed -n 's/^.*] metrics: //p' {log[0]} > {log.metrics}"
+
+
+onsuccess:
+    add_figures_to_benchmarks()
+
+
+onerror:
+    add_figures_to_benchmarks()

@@ -50,7 +50,13 @@ def get_lanes(parser: argparse.ArgumentParser, arguments: argparse.Namespace) ->
         return read_lanes(arguments.lanes)
     if any(len(lane) > 2 for lane in arguments.lane):
         parser.error("a --lane takes one or two files")
-    return LaneTable([Lane(lane[0], lane[1] if len(lane) == 2 else None) for lane in arguments.lane])
+
+    # Ray's workers read these files too, and work in another folder.
+    def locate(name: str) -> str:
+        return os.path.abspath(name) if os.path.isfile(name) and name != INTERLEAVED else name
+
+    lanes = [list(map(locate, lane)) for lane in arguments.lane]
+    return LaneTable([Lane(lane[0], lane[1] if len(lane) == 2 else None) for lane in lanes])
 
 
 def write_lanes(path: Path, sample: str, table: LaneTable) -> None:

@@ -103,7 +103,9 @@ def check_reads(reads: dict) -> None:
                     is_same = hash_file(path) == checksum
                 except OSError as error:
                     raise InputError(
-                        f"cannot be read: {error.strerror}", path=path, remedy="bring the file back"
+                        f"cannot be read: {error.strerror}",
+                        path=path,
+                        remedy="bring it back; a remote cluster must see it too",
                     ) from None
             if not is_same:
                 raise InputError(

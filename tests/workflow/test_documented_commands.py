@@ -11,7 +11,10 @@ import pytest
 
 pytestmark = pytest.mark.workflow
 ROOT = Path(__file__).parents[2]
+# The commands of this page and this script want a cluster: test_remote_ray.py runs them.
+REMOTE_PAGE, REMOTE_SCRIPT = "docs/remote-ray.md", "submit_embedding"
 PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))]
+PAGES.remove(REMOTE_PAGE)
 # What runs these stands in .ci/run (a test cannot call itself), or they need what a test machine may lack.
 ELSEWHERE = {"make test": "make test", "make amber": "make amber", "make bench": None}
 # The order in which the examples of the scripts build on each other.
@@ -101,7 +104,7 @@ def test_commands_of_a_page_run(checkout, page):
 
 
 def test_examples_of_the_scripts_run(checkout):
-    assert {path.stem for path in (ROOT / "scripts").glob("*.py")} == set(SCRIPTS)
+    assert {path.stem for path in (ROOT / "scripts").glob("*.py")} == {*SCRIPTS, REMOTE_SCRIPT}
     for script in SCRIPTS:
         command = find_example(script)
         run(checkout / "demo/run" if command.startswith("PYTHONPATH=../../src") else checkout, command)
