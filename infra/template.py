@@ -31,6 +31,16 @@ def sub(text: str, **values: Value) -> dict[str, Value]:
     return {"Fn::Sub": [text, values] if values else text}
 
 
+def bucket_arn(bucket: Value, objects: str = "") -> dict[str, Value]:
+    """Return the ARN of a bucket, or of objects in it.
+
+    Args:
+        bucket: expression of its name.
+        objects: such as `/*` or `/shards/*`; empty: the bucket itself.
+    """
+    return sub("arn:${AWS::Partition}:s3:::${Bucket}" + objects, Bucket=bucket)
+
+
 def read_file(path: str) -> str:
     """Return the text of a file, given by its path in the repository."""
     return (ROOT / path).read_text()
