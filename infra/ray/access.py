@@ -117,10 +117,12 @@ def may_open_sessions(document: str) -> list[dict[str, Value]]:
 def may_take_sessions() -> dict[str, Value]:
     """Return the statement that a node needs to be reached by sessions.
 
-    AWS's own AmazonSSMManagedInstanceCore adds to these the reading of every parameter of the account.
+    AWS's own AmazonSSMManagedInstanceCore adds to these the reading of every parameter of the account. The channels
+    know no resource; the condition holds only for a machine of EC2 that speaks for itself.
     """
     channels = [f"ssmmessages:{verb}{kind}Channel" for verb in ("Create", "Open") for kind in ("Control", "Data")]
-    return allow(["ssm:UpdateInstanceInformation", *channels], "*")
+    from_node = {"ArnLike": {"ec2:SourceInstanceARN": ec2("instance")}}
+    return allow(["ssm:UpdateInstanceInformation", *channels], "*", Condition=from_node)
 
 
 def may_read_token(storage: Stack) -> list[dict[str, Value]]:

@@ -24,6 +24,8 @@ from readclade.errors import ReadcladeError
 # Inside the head's container: exit status 3 where a job has not ended.
 _IS_BUSY = "/opt/venv/bin/python /opt/readclade/infra/ray/check_idle.py"
 _BUSY = "jobs have not ended"
+# What Ray says, with the cluster's name between these words, where EC2 knows no head of the cluster.
+_ABSENT = "not found!"
 
 
 def ensure_token(ssm: Any, parameter: str, key: str) -> bool:
@@ -86,10 +88,16 @@ def ask_cluster(ray: str, cluster: Path) -> str:
     """Return `absent`, `idle` or `busy` for the cluster of a rendered file.
 
     Raises:
-        ReadcladeError: the head is there but does not answer; whether a job runs is then not known.
+        ReadcladeError: EC2 or the head does not answer; whether a job runs is then not known.
     """
-    if subprocess.run([ray, "get-head-ip", str(cluster)], capture_output=True, check=False).returncode:
-        return "absent"
+    found = subprocess.run([ray, "get-head-ip", str(cluster)], capture_output=True, text=True, check=False)
+    if found.returncode:
+        if _ABSENT in found.stdout + found.stderr:
+            return "absent"
+        raise ReadcladeError(
+            f"EC2 does not say whether there is a head node: {found.stderr.strip()[-500:]}",
+            remedy="check the credentials and the region; nothing was changed",
+        )
     asked = subprocess.run([ray, "exec", str(cluster), _IS_BUSY], capture_output=True, text=True, check=False)
     if asked.returncode == 0:
         return "idle"

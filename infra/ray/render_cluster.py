@@ -39,7 +39,6 @@ _FORMS = {
     "RayHeadProfile": _ARN_OF_PROFILE,
     "RayWorkerProfile": _ARN_OF_PROFILE,
     "RayTokenParameter": r"/[\w/-]+",
-    "RayWarmParameter": r"/[\w/-]+",
 }
 
 

@@ -32,16 +32,6 @@ def make_ray(storage: Stack, network: Stack, image: Stack) -> Stack:
     stack.parameter("RayAmi", "The nodes' image.", Type="AWS::SSM::Parameter::Value<AWS::EC2::Image::Id>", Default=AMI)
     _add_group(stack, network)
     stack.resource("Key", "AWS::EC2::KeyPair", {"KeyName": sub("${Project}-ray"), "KeyType": "ed25519"})
-    stack.resource(
-        "Warm",
-        "AWS::SSM::Parameter",
-        {
-            "Name": sub("/${Project}/ray/warm"),
-            "Type": "String",
-            "Value": '{"gpus": 0, "until": 0}',
-            "Description": "how many GPUs the Ray cluster keeps ready, and until when; infra/scaling writes it",
-        },
-    )
     _add_worker(stack, storage, image)
     _add_head(stack, storage, network, image)
     _add_client(stack, storage)
@@ -104,7 +94,6 @@ def _add_worker(stack: Stack, storage: Stack, image: Stack) -> None:
 
 def _add_head(stack: Stack, storage: Stack, network: Stack, image: Stack) -> None:
     """Add the role of the head: what workers may, and to start and end workers."""
-    metrics = {"StringEquals": {"cloudwatch:namespace": sub("${Project}/Ray")}}
     _add_role(
         stack,
         "Head",
@@ -117,8 +106,6 @@ def _add_head(stack: Stack, storage: Stack, network: Stack, image: Stack) -> Non
             *may_manage_own(),
             may_pass("WorkerRole"),
             may_take_sessions(),
-            allow(["ssm:GetParameter"], parameter_arn("/${Project}/ray/warm")),
-            allow(["cloudwatch:PutMetricData"], "*", Condition=metrics),
         ],
     )
     _add_profile(stack, "Head")
@@ -217,7 +204,6 @@ def _export(stack: Stack) -> None:
         "RayHeadProfile": get("HeadProfile", "Arn"),
         "RayWorkerProfile": get("WorkerProfile", "Arn"),
         "RayTokenParameter": sub("/${Project}/ray/token"),
-        "RayWarmParameter": ref("Warm"),
     }
     for name, value in values.items():
         stack.export(name, value)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from infra.image.stack import make_image
+from infra.storage.stack import make_storage
 from infra.template import ROOT
 
 DOCKERFILE = ROOT / "infra/image/Dockerfile"
@@ -75,8 +77,8 @@ def test_launcher_has_the_versions_of_the_other_locks():
 
 
 @pytest.mark.parametrize("name", ["RepositoryName", "ImageTagMutability", "ImageScanningConfiguration"])
-def test_registry_is_private_scanned_and_fixed(templates, name):
-    images = templates["image"]["Resources"]["Images"]
+def test_registry_is_private_scanned_and_fixed(name):
+    images = make_image(make_storage()).to_template()["Resources"]["Images"]
     assert images["DeletionPolicy"] == "Retain"
     wanted = {
         "RepositoryName": {"Ref": "Project"},

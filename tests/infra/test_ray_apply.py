@@ -58,21 +58,30 @@ def test_wait_until_idle_waits_for_jobs_and_gives_up():
 
 @pytest.mark.parametrize(
     ("head", "said", "status", "state"),
-    [(1, "", 0, "absent"), (0, "idle", 0, "idle"), (0, "2 jobs have not ended", 1, "busy")],
+    [
+        (1, "Head node of cluster (readclade-ray) not found!", 1, "absent"),
+        (0, "idle", 0, "idle"),
+        (0, "2 jobs have not ended", 1, "busy"),
+    ],
 )
 def test_ask_cluster_tells_states_apart(tmp_path, head, said, status, state):
     """Stands in for `ray`, whose `exec` ends with 1 whatever the status of the command was."""
     ray = tmp_path / "ray"
-    ray.write_text(f'#!/bin/sh\n[ "$1" = get-head-ip ] && exit {head}\necho "{said}"\nexit {status}\n')
+    ray.write_text(f'#!/bin/sh\n[ "$1" = get-head-ip ] && [ {head} = 0 ] && exit 0\necho "{said}"\nexit {status}\n')
     ray.chmod(0o755)
     assert ask_cluster(str(ray), tmp_path / "cluster.yaml") == state
 
 
-def test_ask_cluster_fails_where_nobody_answers(tmp_path):
+@pytest.mark.parametrize(
+    ("head", "said", "meant"),
+    [(0, "ssh: timed out", "the head node does not say"), (1, "ExpiredToken", "EC2 does not say")],
+)
+def test_ask_cluster_fails_where_nobody_answers(tmp_path, head, said, meant):
+    """Neither must pass for a cluster without jobs: `ray up` would end them."""
     ray = tmp_path / "ray"
-    ray.write_text('#!/bin/sh\n[ "$1" = get-head-ip ] && exit 0\necho "ssh: timed out" >&2\nexit 1\n')
+    ray.write_text(f'#!/bin/sh\n[ "$1" = get-head-ip ] && [ {head} = 0 ] && exit 0\necho "{said}" >&2\nexit 1\n')
     ray.chmod(0o755)
-    with pytest.raises(ReadcladeError, match="ssh: timed out"):
+    with pytest.raises(ReadcladeError, match=f"{meant}.*{said}"):
         ask_cluster(str(ray), tmp_path / "cluster.yaml")
 
 

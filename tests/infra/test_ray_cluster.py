@@ -27,7 +27,6 @@ OUTPUTS = {
     "RayHeadProfile": "arn:aws:iam::123456789012:instance-profile/readclade-ray-Head",
     "RayWorkerProfile": "arn:aws:iam::123456789012:instance-profile/readclade-ray-Worker",
     "RayTokenParameter": "/readclade/ray/token",
-    "RayWarmParameter": "/readclade/ray/warm",
 }
 
 
