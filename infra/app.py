@@ -1,33 +1,45 @@
-"""Write the CloudFormation template of every stack into infra/build/, in the order in which they are deployed.
+"""Write the CloudFormation template of every stack into infra/templates/, and the diagram into docs/cloud.md.
 
 Example:
-    .venv-infra/bin/python -m infra.app
+    .venv/bin/python -m infra.app
+
+Also writes into infra/build/ what the bucket for code takes. Needs no AWS account and no package but PyYAML.
 """
 
+from infra.diagram import update_page
+from infra.image.stack import make_image
 from infra.lustre.stack import make_lustre
 from infra.network.stack import make_network
 from infra.pcluster.software import write_code
 from infra.pcluster.stack import make_pcluster
+from infra.ray.stack import make_ray
 from infra.storage.stack import make_storage
 from infra.template import ROOT, Stack
 
+TEMPLATES = ROOT / "infra/templates"
+PAGE = ROOT / "docs/cloud.md"
+
 
 def make_stacks() -> list[Stack]:
-    """Return every stack, each after those that it takes something from."""
+    """Return every stack in the order of deployment, each after those that it takes something from."""
     storage = make_storage()
     network = make_network(storage)
+    image = make_image(storage)
+    ray = make_ray(storage, network, image)
     lustre = make_lustre(storage, network)
-    pcluster = make_pcluster(storage, network, lustre)
-    return [storage, network, lustre, pcluster]
+    pcluster = make_pcluster(storage, network, lustre, ray)
+    return [storage, network, image, ray, lustre, pcluster]
 
 
 def main() -> None:
-    """Write the templates, and what belongs into the bucket for code, and print the paths."""
-    build = ROOT / "infra/build"
-    build.mkdir(parents=True, exist_ok=True)
-    for stack in make_stacks():
-        print(stack.write(build).relative_to(ROOT))
-    for path in write_code(build / "code"):
+    """Write templates, diagram and code, and print the paths."""
+    TEMPLATES.mkdir(exist_ok=True)
+    stacks = make_stacks()
+    paths = [stack.write(TEMPLATES) for stack in stacks]
+    for path in set(TEMPLATES.glob("*.json")) - set(paths):
+        path.unlink()
+    PAGE.write_text(update_page(PAGE.read_text(), stacks))
+    for path in [*paths, PAGE, *write_code(ROOT / "infra/build")]:
         print(path.relative_to(ROOT))
 
 

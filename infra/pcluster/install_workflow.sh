@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Install the workflow on the file system that all nodes share. ParallelCluster runs this on the head node, as root, when
-# it is ready and at each update: install_workflow.sh BUCKET PARAMETER
+# it is ready and at each update: install_workflow.sh BUCKET PARAMETER, such as readclade-code-1-us-east-2 /readclade/workflow
 #
 # PARAMETER of Systems Manager holds the SHA-256 of workflow/<SHA-256>.tar.gz in BUCKET. Nothing is installed whose
 # checksum is not known before: the archive's is in PARAMETER, Miniforge's below, the packages' in requirements/.
@@ -69,6 +69,7 @@ END
 
 publisher=$home/workflow/infra/scaling/install_publisher.sh
 if [[ -f $publisher ]]; then
-    bash "$publisher"
+    project=${parameter#/}
+    bash "$publisher" "${project%%/*}"
 fi
 say "installed $sha256 in $release; $home/workflow leads there"

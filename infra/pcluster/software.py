@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import shutil
 import tarfile
 from hashlib import sha256
@@ -43,15 +44,21 @@ def pack_workflow() -> bytes:
 
 
 def write_code(folder: Path) -> list[Path]:
-    """Write what belongs into the bucket for code, under the names that it has there, and return the paths.
+    """Write what the bucket for code holds into `code`, and the parameter of the stack that goes with it beside that.
 
     Args:
-        folder: whose contents are made anew.
+        folder: in which `code` is made anew.
+
+    Returns:
+        The paths of all files.
     """
-    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(folder / "code", ignore_errors=True)
     workflow = pack_workflow()
-    files = {f"workflow/{sha256(workflow).hexdigest()}.tar.gz": workflow}
-    files |= {f"pcluster/{name}": (ROOT / "infra/pcluster" / name).read_bytes() for name in SCRIPTS}
+    checksum = sha256(workflow).hexdigest()
+    files = {f"code/workflow/{checksum}.tar.gz": workflow}
+    files |= {f"code/pcluster/{name}": (ROOT / "infra/pcluster" / name).read_bytes() for name in SCRIPTS}
+    # In the form that both `aws cloudformation deploy` and CodePipeline read.
+    files["pcluster.parameters.json"] = json.dumps({"Parameters": {"WorkflowSha256": checksum}}).encode()
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)

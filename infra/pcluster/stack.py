@@ -1,20 +1,19 @@
 """Make the Slurm cluster of phase 2: ParallelCluster's own resource, what its nodes may do, and what they install."""
 
-import hashlib
 import re
 from typing import Any
 
 import yaml
 
-from infra.pcluster.software import pack_workflow
 from infra.storage.access import may_read, may_write
 from infra.template import Stack, Value, allow, get, policy, read_file, ref, sub
 
 VERSION = "3.16.1"  # requirements/pcluster.in names the same
+OWN_POLICIES = ("HeadNode", "Compute", "RayClient")
 
 
-def make_pcluster(storage: Stack, network: Stack, lustre: Stack) -> Stack:
-    """Return the stack of the Slurm cluster."""
+def make_pcluster(storage: Stack, network: Stack, lustre: Stack, ray: Stack) -> Stack:
+    """Return the stack of the Slurm cluster, from which jobs can also be sent to the Ray cluster."""
     stack = Stack("pcluster", "readclade: the Slurm cluster, with queues for GPUs, MPI and large memory")
     stack.parameter("HeadNodeType", "Instance type of the head node.", Default="m5.xlarge")
     stack.parameter(
@@ -26,7 +25,6 @@ def make_pcluster(storage: Stack, network: Stack, lustre: Stack) -> Stack:
     stack.parameter(
         "WorkflowSha256",
         "Checksum of the workflow's archive, workflow/<checksum>.tar.gz in the bucket for code.",
-        Default=hashlib.sha256(pack_workflow()).hexdigest(),
         AllowedPattern="[0-9a-f]{64}",
     )
     workflow = stack.resource(
@@ -49,9 +47,10 @@ def make_pcluster(storage: Stack, network: Stack, lustre: Stack) -> Stack:
         "LustreClientGroupId": lustre["ClientGroupId"],
         "CodeBucket": storage["CodeBucket"],
         "SessionPolicy": sub("arn:${AWS::Partition}:iam::aws:policy/AmazonSSMManagedInstanceCore"),
+        "RayClientPolicy": ray["RayClientPolicy"],
         **_add_node_policies(stack, storage),
     }
-    _add_cluster(stack, make_configuration(values))
+    _add_cluster(stack, make_configuration(values), [values[f"{name}Policy"] for name in OWN_POLICIES])
     return stack
 
 
@@ -110,11 +109,11 @@ def _add_node_policies(stack: Stack, storage: Stack) -> dict[str, dict[str, str]
     }
 
 
-def _add_cluster(stack: Stack, configuration: dict[str, Any]) -> None:
+def _add_cluster(stack: Stack, configuration: dict[str, Any], policies: list[Value]) -> None:
     """Add ParallelCluster's provider, which AWS publishes for each version, and the cluster that it makes."""
     # ParallelCluster attaches only policies that it knows, so the provider is told of ours.
     roles = sub("arn:${AWS::Partition}:iam::${AWS::AccountId}:role/parallelcluster/*")
-    own = {"ArnEquals": {"iam:PolicyARN": [ref("HeadNodePolicy"), ref("ComputePolicy")]}}
+    own = {"ArnEquals": {"iam:PolicyARN": policies}}
     attach = stack.resource(
         "MayAttachNodePolicies",
         "AWS::IAM::ManagedPolicy",

@@ -35,13 +35,14 @@ def instance_types() -> dict[str, dict]:
 @pytest.fixture(scope="module")
 def configuration(templates):
     """Return the cluster's configuration as ParallelCluster gets it, with ids in place of imports."""
-    resources = Resolver(templates["pcluster"]).get_resources()
+    resources = Resolver(templates["pcluster"], WorkflowSha256="0" * 64).get_resources()
     text = json.dumps(resources["Cluster"]["Properties"]["ClusterConfiguration"])
     for old, new in {
         "import:readclade-ComputeSubnetId": "subnet-0123456789abcdef0",
         "import:readclade-ClientGroupId": "sg-0123456789abcdef0",
         "import:readclade-FileSystemId": "fs-0123456789abcdef0",
         "import:readclade-CodeBucket": "readclade-code-111122223333-us-east-2",
+        "import:readclade-RayClientPolicy": "arn:aws:iam::111122223333:policy/client",
         "ref:HeadNodePolicy": "arn:aws:iam::111122223333:policy/head",
         "ref:ComputePolicy": "arn:aws:iam::111122223333:policy/compute",
         "ref:Workflow": "/readclade/workflow",
@@ -95,7 +96,8 @@ def test_version_is_the_one_that_is_checked(templates):
 
 def test_cluster_is_not_named_like_its_stack(templates):
     # Source: ParallelCluster User Guide, "Cluster resource": the names must differ.
-    name = Resolver(templates["pcluster"]).get_resources()["Cluster"]["Properties"]["ClusterName"]
+    resources = Resolver(templates["pcluster"], WorkflowSha256="0" * 64).get_resources()
+    name = resources["Cluster"]["Properties"]["ClusterName"]
     assert name != "readclade-pcluster"
     assert re.fullmatch(r"[a-zA-Z][a-zA-Z0-9-]{0,59}", name)
 

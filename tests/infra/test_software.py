@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import shutil
 import subprocess
 import sys
@@ -37,7 +38,7 @@ class Machine:
     """A head node to be: a file system for all nodes, a bucket, and the commands of a node."""
 
     def __init__(self, root: Path) -> None:
-        self.bucket, self.fsx, self.log = root / "bucket", root / "fsx", root / "make.log"
+        self.bucket, self.fsx, self.log = root / "code", root / "fsx", root / "make.log"
         self.parameter, self.profile = root / "parameter", root / "readclade.sh"
         commands = root / "bin"
         for folder in (self.bucket, self.fsx, commands):
@@ -53,9 +54,9 @@ class Machine:
             "READCLADE_HOME": str(self.fsx / "readclade"),
             "READCLADE_PROFILE": str(self.profile),
         }
-        self.sha256 = hashlib.sha256(pack_workflow()).hexdigest()
+        (archive,) = [path for path in write_code(root) if path.parent.name == "workflow"]
+        self.sha256 = archive.name.removesuffix(".tar.gz")
         self.parameter.write_text(self.sha256 + "\n")
-        write_code(self.bucket)
         # An installer whose checksum the script knows cannot be had here, so the copy that runs knows this one's.
         installer = b'#!/bin/sh\nmkdir -p "$3/bin"; touch "$3/bin/conda"; chmod +x "$3/bin/conda"\n'
         text = (PCLUSTER / "install_workflow.sh").read_text()
@@ -94,7 +95,7 @@ def test_workflow_is_packed_the_same_each_time(tmp_path):
         for folder in (tmp_path / "a", tmp_path / "b")
     ]
     assert listings[0] == listings[1]
-    assert len(listings[0]) == 1 + len(SCRIPTS)
+    assert len(listings[0]) == 2 + len(SCRIPTS)
 
 
 def test_archive_holds_the_workflow_and_nothing_else():
@@ -119,9 +120,12 @@ def test_packed_workflow_runs(tmp_path):
     subprocess.run(script, check=True, timeout=60)
 
 
-def test_templates_name_the_archive_that_is_uploaded(templates, tmp_path):
+def test_parameters_name_the_archive_that_is_uploaded(templates, tmp_path):
     (archive,) = [path for path in write_code(tmp_path) if path.parent.name == "workflow"]
-    checksum = templates["pcluster"]["Parameters"]["WorkflowSha256"]["Default"]
+    parameters = json.loads((tmp_path / "pcluster.parameters.json").read_text())["Parameters"]
+    required = {name for name, entry in templates["pcluster"]["Parameters"].items() if "Default" not in entry}
+    assert set(parameters) == required
+    checksum = parameters["WorkflowSha256"]
     assert archive.name == f"{checksum}.tar.gz"
     assert hashlib.sha256(archive.read_bytes()).hexdigest() == checksum
 

@@ -6,10 +6,39 @@ from pathlib import Path
 
 import pytest
 
-from infra.app import make_stacks
+from infra.app import PAGE, TEMPLATES, make_stacks
+from infra.diagram import draw, update_page
 from infra.template import MAX_TEMPLATE_BYTES, Stack, sub
 
 ROOT = Path(__file__).parents[2]
+
+
+def test_written_templates_are_current(tmp_path):
+    written = {path.name: path.read_text() for path in TEMPLATES.iterdir()}
+    current = [stack.write(tmp_path) for stack in make_stacks()]
+    assert written == {path.name: path.read_text() for path in current}, "run: .venv/bin/python -m infra.app"
+
+
+def test_diagram_is_current():
+    page = PAGE.read_text()
+    assert page == update_page(page, make_stacks()), "run: .venv/bin/python -m infra.app"
+
+
+def test_diagram_shows_who_takes_from_whom():
+    giver, taker, other = Stack("giver", "gives"), Stack("taker", "takes"), Stack("other", "does neither")
+    giver.resource("Topic", "AWS::SNS::Topic", {})
+    giver.export("Name", sub("${Project}"))
+    taker.resource("Topic", "AWS::SNS::Topic", {"TopicName": giver["Name"]})
+    drawn = draw([giver, taker, other])
+    assert "    giver --> taker" in drawn.splitlines()
+    assert "other -->" not in drawn
+    assert "--> other" not in drawn
+    assert "SNS topic" in drawn
+
+
+def test_diagram_needs_a_place():
+    with pytest.raises(ValueError, match="the page needs the lines <!-- diagram"):
+        update_page("no place", [])
 
 
 def test_templates_are_small_enough_to_deploy_without_a_bucket(tmp_path):
@@ -49,7 +78,7 @@ def test_templates_hold_no_account_and_no_secret():
 def test_every_stack_is_in_the_docs():
     page = (ROOT / "docs/cloud.md").read_text()
     for stack in make_stacks():
-        assert f"infra/build/{stack.name}.template.json" in page, stack.name
+        assert f"--template-file infra/templates/{stack.name}.template.json" in page, stack.name
         assert (ROOT / "infra" / stack.name / "stack.py").exists()
 
 
