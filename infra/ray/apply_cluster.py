@@ -113,7 +113,7 @@ def main() -> None:
     """Read the arguments and apply."""
     parser = make_parser(__doc__)
     parser.add_argument("--project", required=True, help="the name that the deployed stacks begin with")
-    parser.add_argument("--image", required=True, help="image by digest, as the build's image.txt has it")
+    parser.add_argument("--image", required=True, help="image by digest, as infra/image/push_image.sh prints it")
     parser.add_argument("--wait-minutes", type=float, default=30, help="for running jobs (default: %(default)s)")
     parser.add_argument("--replace", action="store_true", help="apply without asking whether jobs run")
     arguments = parser.parse_args()

@@ -58,7 +58,7 @@ def render_cluster(text: str, outputs: Mapping[str, str], image: str) -> str:
     if not match or len(set(match[3])) == 1:
         raise ConfigError(
             f"'{image}' is no image by digest in a registry of ECR",
-            remedy="give ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME@sha256:DIGEST, as the build's image.txt has it",
+            remedy="give ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME@sha256:DIGEST, as push_image.sh prints it",
         )
     values = {name: _check_output(name, outputs) for name in _FORMS}
     if match[2] != values["RayRegion"]:
@@ -132,7 +132,7 @@ def main() -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--project", help="what the deployed stacks' names begin with; asked with your credentials")
     source.add_argument("--outputs", type=Path, help="JSON object of the stacks' outputs, in its place")
-    parser.add_argument("--image", required=True, help="image by digest, as the build's image.txt has it")
+    parser.add_argument("--image", required=True, help="image by digest, as infra/image/push_image.sh prints it")
     parser.add_argument("--out", type=Path, default=ROOT / "infra/build/cluster.yaml", help="default: %(default)s")
     arguments = parser.parse_args()
     if arguments.project:

@@ -15,7 +15,7 @@ from infra.ray.access import (
     parameter_arn,
 )
 from infra.storage.access import may_read, may_write
-from infra.template import Stack, Value, allow, get, policy, read_file, ref, sub, trust
+from infra.template import Stack, Value, allow, bucket_arn, get, policy, read_file, ref, sub, trust
 
 # Ubuntu with NVIDIA's driver, docker, NVIDIA's container runtime and AWS's command line; the id is looked up when the
 # stack is deployed or updated. Source: AWS Deep Learning AMIs Developer Guide, "Base OSS Nvidia Driver GPU AMI".
@@ -156,8 +156,8 @@ def _add_apply(stack: Stack, storage: Stack, network: Stack) -> None:
             allow(["ssm:PutParameter"], token, Condition={"StringEquals": {"ssm:Overwrite": "false"}}),
             allow(["ssm:GetParameter"], key),
             allow(["cloudformation:DescribeStacks"], stacks),
-            # The archive that the pipeline hands over.
-            *may_read(storage, "CodeBucket", "pipeline/")[2:3],
+            # The commit that the pipeline hands over; infra/cicd/stack.py says why it lies there.
+            allow(["s3:GetObject", "s3:GetObjectVersion"], bucket_arn(storage["CodeBucket"], "/${Project}-ci/*")),
             allow(["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"], storage["KeyArn"], Condition=by_services),
             allow(["logs:CreateLogStream", "logs:PutLogEvents"], get("ApplyLog", "Arn")),
         ],
