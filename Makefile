@@ -51,8 +51,7 @@ workflow: $(DEV_ENV) ## test the workflow from reads to report
 amber: $(DEV_ENV) $(AMBER_ENV) ## compare the evaluation with AMBER's, installed in .venv-amber
 	$(PY) -m pytest $(PYTEST_ARGS) tests/amber
 
-infra: $(INFRA_ENVS) ## write the cloud's templates to infra/build and check them, in .venv-infra, .venv-checkov, .venv-pcluster
-	.venv-infra/bin/python -m infra.app
+infra: $(INFRA_ENVS) ## check the cloud's templates, in .venv-infra, .venv-checkov and .venv-pcluster
 	.venv-infra/bin/python -m pytest $(PYTEST_ARGS) tests/infra
 
 system-deps: ## install the Debian packages that some tests want (as root)

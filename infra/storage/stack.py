@@ -15,6 +15,11 @@ COLDER = {
     "code": {},
     "logs": {"STANDARD_IA": 30},
 }
+BUCKET_NAME = "${{Project}}-{use}-${{AWS::AccountId}}-${{AWS::Region}}"
+LUSTRE_ROLES = (
+    "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/aws-service-role/s3.data-source.lustre.fsx.amazonaws.com/"
+    "AWSServiceRoleForFSxS3Access_*"
+)
 KEEP_OLD_VERSIONS_DAYS = 30
 KEEP_LOGS_DAYS = 365
 
@@ -57,6 +62,24 @@ def _add_key(stack: Stack) -> dict[str, Value]:
             Principal={"Service": "cloudwatch.amazonaws.com"},
             Condition=own_account,
         ),
+        # FSx for Lustre reads and writes shards by a role of each file system, which has no policy for keys.
+        # Source: FSx for Lustre User Guide, "Working with server-side encrypted Amazon S3 buckets".
+        allow(
+            use,
+            "*",
+            Sid="LustreOnShards",
+            Principal={"AWS": "*"},
+            Condition={
+                "StringEquals": {
+                    "kms:CallerAccount": ref("AWS::AccountId"),
+                    "kms:ViaService": sub("s3.${AWS::Region}.${AWS::URLSuffix}"),
+                },
+                "ArnLike": {"aws:PrincipalArn": sub(LUSTRE_ROLES)},
+                "StringLike": {
+                    "kms:EncryptionContext:aws:s3:arn": bucket_arn(sub(BUCKET_NAME.format(use="shards")), "*"),
+                },
+            },
+        ),
     ]
     stack.resource(
         "Key",
@@ -95,7 +118,7 @@ def _add_bucket(stack: Stack, use: str, key: Value | None, logs: Value | None = 
     else:
         encryption = {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
     properties = {
-        "BucketName": sub("${Project}-" + use + "-${AWS::AccountId}-${AWS::Region}"),
+        "BucketName": sub(BUCKET_NAME.format(use=use)),
         "BucketEncryption": {"ServerSideEncryptionConfiguration": [encryption]},
         "VersioningConfiguration": {"Status": "Enabled"},
         "OwnershipControls": {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]},
@@ -110,7 +133,7 @@ def _add_bucket(stack: Stack, use: str, key: Value | None, logs: Value | None = 
     if logs:
         properties["LoggingConfiguration"] = {"DestinationBucketName": logs, "LogFilePrefix": f"access/{use}/"}
     bucket = stack.resource(name, "AWS::S3::Bucket", properties, DeletionPolicy="Retain", UpdateReplacePolicy="Retain")
-    statements = [*_refuse_weak_transport(bucket), *([] if logs else _take_logs(bucket))]
+    statements = [*_refuse(bucket), *([] if logs else _take_logs(bucket))]
     stack.resource(
         f"{name}Policy",
         "AWS::S3::BucketPolicy",
@@ -138,17 +161,26 @@ def _make_lifecycle(use: str) -> list[dict[str, Value]]:
     return [leftovers, colder] if moves else [leftovers]
 
 
-def _refuse_weak_transport(bucket: Value) -> list[dict[str, Value]]:
-    """Return the statements that refuse everybody who comes without TLS, or with a TLS older than 1.2."""
+def _refuse(bucket: Value) -> list[dict[str, Value]]:
+    """Return the statements that refuse weak transport, and a node's token that is used elsewhere than in its network.
+
+    Source: AWS Security Blog, "How to use policies to restrict where EC2 instance credentials can be used from".
+    """
     everything = {
         "Effect": "Deny",
         "Principal": "*",
         "Action": "s3:*",
         "Resource": [bucket_arn(bucket), bucket_arn(bucket, "/*")],
     }
+    elsewhere = {
+        "Null": {"aws:Ec2InstanceSourceVpc": False},
+        "StringNotEquals": {"aws:Ec2InstanceSourceVpc": "${aws:SourceVpc}"},
+        "BoolIfExists": {"aws:ViaAWSService": False},
+    }
     return [
         {**everything, "Sid": "OnlyTls", "Condition": {"Bool": {"aws:SecureTransport": False}}},
         {**everything, "Sid": "OnlyNewTls", "Condition": {"NumericLessThan": {"s3:TlsVersion": 1.2}}},
+        {**everything, "Sid": "NodesOnlyFromTheirNetwork", "Condition": elsewhere},
     ]
 
 

@@ -35,12 +35,17 @@ def test_bucket_is_private_versioned_and_encrypted(resources, use):
 
 
 @pytest.mark.parametrize("use", sorted(COLDER))
-def test_bucket_refuses_plain_http_and_old_tls(resources, use):
+def test_bucket_refuses_weak_transport_and_stolen_tokens(resources, use):
     policy = resources[f"{use.capitalize()}BucketPolicy"]["Properties"]["PolicyDocument"]
     refusals = [entry for entry in policy["Statement"] if entry["Effect"] == "Deny"]
     assert [entry["Condition"] for entry in refusals] == [
         {"Bool": {"aws:SecureTransport": False}},
         {"NumericLessThan": {"s3:TlsVersion": 1.2}},
+        {
+            "Null": {"aws:Ec2InstanceSourceVpc": False},
+            "StringNotEquals": {"aws:Ec2InstanceSourceVpc": "${aws:SourceVpc}"},
+            "BoolIfExists": {"aws:ViaAWSService": False},
+        },
     ]
     for entry in refusals:
         name = f"arn:aws:s3:::ref:{use.capitalize()}Bucket"
@@ -66,10 +71,28 @@ def test_key_turns_and_serves_this_account_only(resources):
     assert key["EnableKeyRotation"] is True
     assert key["PendingWindowInDays"] == 30
     for statement in key["KeyPolicy"]["Statement"]:
-        if "Service" in statement["Principal"]:
+        if "Service" in statement["Principal"] or statement.get("Sid") == "LustreOnShards":
             assert "111122223333" in str(statement["Condition"])
         else:
             assert statement["Principal"] == {"AWS": "arn:aws:iam::111122223333:root"}
+
+
+def test_key_serves_lustre_for_shards_only(resources):
+    statements = resources["Key"]["Properties"]["KeyPolicy"]["Statement"]
+    (lustre,) = [entry for entry in statements if entry["Sid"] == "LustreOnShards"]
+    assert set(lustre["Action"]) == {
+        "kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey",
+    }  # fmt: skip
+    bucket = resources["ShardsBucket"]["Properties"]["BucketName"]
+    assert lustre["Condition"] == {
+        "StringEquals": {"kms:CallerAccount": "111122223333", "kms:ViaService": "s3.us-east-2.amazonaws.com"},
+        "ArnLike": {
+            "aws:PrincipalArn": "arn:aws:iam::111122223333:role/aws-service-role/"
+            "s3.data-source.lustre.fsx.amazonaws.com/AWSServiceRoleForFSxS3Access_*"
+        },
+        # With bucket keys the context is the bucket, without them the object.
+        "StringLike": {"kms:EncryptionContext:aws:s3:arn": f"arn:aws:s3:::{bucket}*"},
+    }
 
 
 def test_access_logs_of_every_other_bucket_are_kept(resources):
