@@ -6,6 +6,7 @@ Example:
 Also writes into infra/build/ what the bucket for code takes. Needs no AWS account and no package but PyYAML.
 """
 
+from infra.cicd.stack import make_cicd
 from infra.diagram import update_page
 from infra.image.stack import make_image
 from infra.lustre.stack import make_lustre
@@ -28,7 +29,8 @@ def make_stacks() -> list[Stack]:
     ray = make_ray(storage, network, image)
     lustre = make_lustre(storage, network)
     pcluster = make_pcluster(storage, network, lustre, ray)
-    return [storage, network, image, ray, lustre, pcluster]
+    cicd = make_cicd(storage, image, ray)
+    return [storage, network, image, ray, lustre, pcluster, cicd]
 
 
 def main() -> None:

@@ -15,25 +15,25 @@ from infra.template import Stack, read_file
 START, END = "<!-- diagram: python -m infra.app -->", "<!-- end of the diagram -->"
 # What is drawn, in the words of the diagram; rules, roles, policies and the like are left out.
 DRAWN = {
-    "AWS::Athena::NamedQuery": "saved queries",
+    "AWS::Athena::NamedQuery": "saved query",
     "AWS::Athena::WorkGroup": "Athena workgroup",
-    "AWS::CloudWatch::Alarm": "alarms",
-    "AWS::CodeBuild::Project": "CodeBuild projects",
+    "AWS::CloudWatch::Alarm": "alarm",
+    "AWS::CodeBuild::Project": "CodeBuild project",
     "AWS::CodePipeline::Pipeline": "CodePipeline",
     "AWS::DynamoDB::Table": "DynamoDB table",
     "AWS::EC2::NatGateway": "NAT gateway, on request",
-    "AWS::EC2::Subnet": "subnets",
+    "AWS::EC2::Subnet": "subnet",
     "AWS::EC2::VPC": "VPC",
-    "AWS::EC2::VPCEndpoint": "endpoints",
+    "AWS::EC2::VPCEndpoint": "endpoint",
     "AWS::ECR::Repository": "registry of images",
     "AWS::FSx::DataRepositoryAssociation": "tie to the shards",
     "AWS::FSx::FileSystem": "FSx for Lustre",
     "AWS::Glue::Crawler": "Glue crawler",
     "AWS::Glue::Database": "Glue database",
-    "AWS::Glue::Table": "Glue tables",
+    "AWS::Glue::Table": "Glue table",
     "AWS::KMS::Key": "KMS key",
-    "AWS::Lambda::Function": "functions",
-    "AWS::S3::Bucket": "buckets",
+    "AWS::Lambda::Function": "function",
+    "AWS::S3::Bucket": "bucket",
     "AWS::SNS::Topic": "SNS topic",
 }
 
@@ -67,7 +67,7 @@ def update_page(page: str, stacks: list[Stack]) -> str:
 def _describe(stack: Stack) -> list[str]:
     """Return what a stack holds, a line for each kind."""
     kinds = Counter(resource["Type"] for resource in stack.sections["Resources"].values())
-    lines = [f"{count} {DRAWN[kind]}" if count > 1 else DRAWN[kind] for kind, count in kinds.items() if kind in DRAWN]
+    lines = [f"{count} × {DRAWN[kind]}" if count > 1 else DRAWN[kind] for kind, count in kinds.items() if kind in DRAWN]
     if stack.name == "pcluster":
         lines += _describe_queues(stack.sections["Resources"]["Cluster"]["Properties"]["ClusterConfiguration"])
     if stack.name == "ray":

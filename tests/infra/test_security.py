@@ -36,7 +36,13 @@ HOLDS_NOTHING = {
 @pytest.fixture(scope="module")
 def resources(templates):
     """Return (stack.LogicalId, resource) of every stack, with the way to the internet laid."""
-    given = {"Internet": "nat", "WorkflowSha256": "0" * 64}
+    given = {
+        "Internet": "nat",
+        "WorkflowSha256": "0" * 64,
+        "ConnectionArn": "arn:aws:codeconnections:us-east-2:111122223333:connection/0a1b2c3d",
+        "Repository": "owner/readclade",
+        "DeployRoleArn": "arn:aws:iam::111122223333:role/deploy",
+    }
     found = []
     for stack, template in templates.items():
         options = {name: value for name, value in given.items() if name in template.get("Parameters", {})}

@@ -82,6 +82,14 @@ def test_every_stack_is_in_the_docs():
         assert (ROOT / "infra" / stack.name / "stack.py").exists()
 
 
+def test_stacks_are_torn_down_in_the_opposite_order():
+    page = (ROOT / "docs/cloud.md").read_text()
+    listed = re.search(r"^for stack in (.*); do$", page, re.MULTILINE)[1].split()
+    assert listed == [stack.name for stack in reversed(make_stacks())]
+    deployed = re.findall(r"--template-file infra/templates/(\w+)\.template\.json", page)
+    assert deployed == list(reversed(listed))
+
+
 def test_stack_refuses_an_unknown_output():
     with pytest.raises(KeyError, match="stack one exports no Colour"):
         Stack("one", "a stack")["Colour"]
