@@ -16,6 +16,7 @@ PARTS = [
     "README.md",
     "Snakefile",
     "config",
+    "docs/captions",
     "envs",
     "infra/scaling",
     "profiles",
