@@ -102,7 +102,7 @@ $(AMBER_ENV): | $(PY)
 	.venv-amber/bin/python -m pip install --quiet --no-input --disable-pip-version-check --require-hashes -r requirements/amber.txt
 	@touch $@
 
-$(INFRA_ENVS):
+$(INFRA_ENVS): | $(PY)
 	$(PYTHON) -m venv --clear $(@D)
 	$(@D)/bin/python -m pip install --quiet --no-input --disable-pip-version-check --require-hashes -r requirements/$(patsubst .venv-%,%,$(@D)).txt
 	@touch $@
