@@ -18,6 +18,7 @@ PARTS = [
     "config",
     "docs/captions",
     "envs",
+    "infra/catalog",
     "infra/scaling",
     "profiles",
     "requirements",
