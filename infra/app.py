@@ -6,6 +6,7 @@ Example:
 Also writes into infra/build/ what the bucket for code takes. Needs no AWS account and no package but PyYAML.
 """
 
+from infra.catalog.stack import make_catalog
 from infra.cicd.stack import make_cicd
 from infra.diagram import update_page
 from infra.image.stack import make_image
@@ -29,8 +30,9 @@ def make_stacks() -> list[Stack]:
     ray = make_ray(storage, network, image)
     lustre = make_lustre(storage, network)
     pcluster = make_pcluster(storage, network, lustre, ray)
+    catalog = make_catalog(storage)
     cicd = make_cicd(storage, image, ray)
-    return [storage, network, image, ray, lustre, pcluster, cicd]
+    return [storage, network, image, ray, lustre, pcluster, catalog, cicd]
 
 
 def main() -> None:

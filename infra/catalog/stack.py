@@ -8,9 +8,9 @@ from infra.catalog.tables import COLUMNS, PREFIX, QUERIES
 from infra.storage.access import may_read, may_write
 from infra.template import Stack, Value, allow, policy, ref, sub
 
-# A query that would read more is ended: 100 GB, half a dollar at $5 for each TB.
-# Source: Amazon Athena pricing, 2026-11.
-MOST_BYTES = 100_000_000_000
+# A query that would read more is ended: 50 GB, a quarter of a dollar at $5 for each TB.
+# Source of the price: athena.guide, "Athena Basics: Pricing Model" (October 2020).
+MOST_BYTES = 50_000_000_000
 HIVE = "org.apache.hadoop.hive.ql.io.parquet"
 
 

@@ -14,9 +14,9 @@ role=${3:-}
 
 # In the order in which they are printed: each after those that it takes something from.
 written=$("${PYTHON:-.venv-infra/bin/python}" -m infra.app)
-workflow=$(basename infra/build/workflow/*.tar.gz .tar.gz)
+workflow=$(basename infra/build/code/workflow/*.tar.gz .tar.gz)
 for folder in workflow pcluster; do
-    aws s3 sync --only-show-errors "infra/build/$folder" "s3://$bucket/$folder"
+    aws s3 sync --only-show-errors "infra/build/code/$folder" "s3://$bucket/$folder"
 done
 
 while read -r template; do

@@ -240,7 +240,7 @@ class TestDeployStacks:
             )
             stand_in("python", 'for name in storage ray pcluster cicd; do echo "x/$name.template.json"; done')
             monkeypatch.setenv("PYTHON", "python")
-            archive = tmp_path / "infra/build/workflow" / ("ab" * 32 + ".tar.gz")
+            archive = tmp_path / "infra/build/code/workflow" / ("ab" * 32 + ".tar.gz")
             archive.parent.mkdir(parents=True, exist_ok=True)
             archive.touch()
             done = run_script("infra/cicd/deploy_stacks.sh", "readclade", "code", *role, cwd=tmp_path)
