@@ -15,6 +15,7 @@ from infra.network.stack import make_network
 from infra.pcluster.software import write_code
 from infra.pcluster.stack import make_pcluster
 from infra.ray.stack import make_ray
+from infra.scaling.stack import make_scaling
 from infra.storage.stack import make_storage
 from infra.template import ROOT, Stack
 
@@ -31,8 +32,9 @@ def make_stacks() -> list[Stack]:
     lustre = make_lustre(storage, network)
     pcluster = make_pcluster(storage, network, lustre, ray)
     catalog = make_catalog(storage)
+    scaling = make_scaling(storage, ray)
     cicd = make_cicd(storage, image, ray)
-    return [storage, network, image, ray, lustre, pcluster, catalog, cicd]
+    return [storage, network, image, ray, lustre, pcluster, catalog, scaling, cicd]
 
 
 def main() -> None:
