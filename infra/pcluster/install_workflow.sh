@@ -67,9 +67,4 @@ cat > "${READCLADE_PROFILE:-/etc/profile.d/readclade.sh}" << END
 export PATH=$home/workflow/.venv/bin:$home/conda-base/bin:\$PATH
 END
 
-publisher=$home/workflow/infra/scaling/install_publisher.sh
-if [[ -f $publisher ]]; then
-    project=${parameter#/}
-    bash "$publisher" "${project%%/*}"
-fi
 say "installed $sha256 in $release; $home/workflow leads there"

@@ -19,7 +19,6 @@ PARTS = [
     "docs/captions",
     "envs",
     "infra/catalog",
-    "infra/scaling",
     "profiles",
     "requirements",
     "rules",

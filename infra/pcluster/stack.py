@@ -94,10 +94,6 @@ def _add_node_policies(stack: Stack, storage: Stack) -> dict[str, dict[str, str]
             ["ssm:GetParameter"],
             sub("arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter/${Project}/workflow"),
         ),
-        # What the publisher of Slurm's metrics writes: infra/scaling.
-        allow(
-            ["cloudwatch:PutMetricData"], "*", Condition={"StringLike": {"cloudwatch:namespace": sub("${Project}/*")}}
-        ),
     ]
     return {
         "HeadNodePolicy": stack.resource(
