@@ -7,12 +7,31 @@ put through the same map.
 import base64
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 
 from readclade.errors import InputError
 
 _METHOD = "principal-directions"
 _SMALLEST = 2.0**-24  # the smallest float16 above zero
+
+
+@numba.njit(cache=True, nogil=True)
+def _project(vectors, mean, components, projected):
+    """Write (vectors - mean) @ components into projected, zeros for a row of NaN.
+
+    A library's matrix product takes other kernels for other numbers of rows, and what a row shares its batch with can
+    change its last bit. Here each row is added up by itself, column by column.
+    """
+    for i in range(len(vectors)):
+        row = projected[i]
+        row[:] = 0
+        if np.isnan(vectors[i, 0]):
+            continue
+        for column in range(len(mean)):
+            value = vectors[i, column] - mean[column]
+            for j in range(len(row)):
+                row[j] += value * components[column, j]
 
 
 @dataclass(frozen=True)
@@ -37,10 +56,11 @@ class Projection:
 
         Zeros everywhere mean "nothing is known": `cluster` leaves such fragments unassigned.
         """
-        known = ~np.isnan(vectors[:, 0])
-        projected = (np.where(known[:, None], vectors, self.mean) - self.mean) @ self.components
-        rounded = np.where(known[:, None], projected, 0).astype(np.float16).astype(np.float32)
+        projected = np.empty((len(vectors), self.d), np.float32)
+        _project(vectors, self.mean, self.components, projected)
+        rounded = projected.astype(np.float16).astype(np.float32)
         # A fragment that equals the mean (the only one of its sample, say) is known all the same.
+        known = ~np.isnan(vectors[:, 0])
         rounded[known & ~rounded.any(axis=1), 0] = _SMALLEST
         return rounded
 

@@ -67,6 +67,13 @@ def test_apply_row_of_nan_becomes_zeros(vectors):
     np.testing.assert_array_equal(projected[[1, 2, 4]], projection.apply(vectors[:5])[[1, 2, 4]])
 
 
+@pytest.mark.parametrize("size", [1, 7, 299])
+def test_apply_in_other_batches_gives_the_same_bits(vectors, size):
+    projection = fit_projection(vectors, 32, True)
+    parts = [projection.apply(vectors[begin : begin + size]) for begin in range(0, len(vectors), size)]
+    assert np.concatenate(parts).tobytes() == projection.apply(vectors).tobytes()
+
+
 def test_apply_no_rows(vectors):
     assert fit_projection(vectors, 8, True).apply(vectors[:0]).shape == (0, 8)
 
