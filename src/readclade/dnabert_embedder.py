@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,7 @@ from readclade.files import hash_file
 from readclade.hub import MODELS, find_model
 from readclade.windows import LEAST_BASES, cut_windows, load_tokenizer, make_batches, split_chunks, tokenize
 
-_VERSION = "1"  # raise it when the same weights would give another vector
+_VERSION = "2"  # raise it when the same weights would give another vector
 _PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # Where the rate levels off: on a CPU as long as a layer's activations stay in the cache, on a GPU once it is full.
 _BATCH_TOKENS = {"cpu": 1024, "cuda": 65536}
@@ -86,7 +87,7 @@ class DnabertEmbedder:
         config, tokenizer, tensors = find_model(MODELS[name], weights)
         self.name = name
         self.tokens = 0  # that went through the network, for the metrics
-        self.parameters = {"weights": weights, "precision": precision, "window_bp": window_bp, "strands": strands}
+        self.parameters = {"precision": precision, "window_bp": window_bp, "strands": strands}
         sums = "".join(hash_file(path) for path in (config, tokenizer, tensors))
         self.revision = f"{_VERSION}-{hashlib.sha256(sums.encode()).hexdigest()[:16]}"
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -99,9 +100,18 @@ class DnabertEmbedder:
                 path=tokenizer,
                 remedy="use the tokenizer.json and the weights of one model",
             )
-        self.dtype = choose_precision(precision, self._device)
-        self._network = dnabert2.set_precision(network, self.dtype).to(self._device)
+        self._loaded = network
         self.batch_tokens = batch_tokens or _BATCH_TOKENS.get(self._device.type, _BATCH_TOKENS["cpu"])
+
+    @cached_property
+    def dtype(self) -> torch.dtype:
+        """What the network computes in."""
+        return choose_precision(self.parameters["precision"], self._device)
+
+    @cached_property
+    def _network(self) -> dnabert2.Network:
+        """The network on its device, from when it is used: who only asks for the revision leaves the GPU to others."""
+        return self._loaded.to(self._device, self.dtype)
 
     def embed(self, sequences: pa.StringArray, mates: pa.StringArray | None = None) -> np.ndarray:
         """Return (n, D) float32 vectors, NaN for a fragment whose windows have fewer than 4 known bases each."""
