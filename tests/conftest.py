@@ -8,6 +8,7 @@ import sys
 import uuid
 import zlib
 from collections.abc import Callable
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 
@@ -120,3 +121,29 @@ def bucket(s3_server, monkeypatch):
     name = f"bucket-{uuid.uuid4().hex[:12]}"
     s3_server.make_client().create_bucket(Bucket=name)
     return f"s3://{name}"
+
+
+@pytest.fixture(scope="session")
+def take_ray_away() -> Callable[[pytest.MonkeyPatch], None]:
+    """Return a function that lets `embed_reads` call its actor and its tasks as plain functions."""
+    from readclade import embedding
+    from readclade.manifest import Shard
+
+    def run_actors(reads_path, out, parameters, missing, *_):
+        actor = embedding.ShardEmbedder(reads_path, out, parameters)
+        for index in missing:
+            columns = actor({"shard": [index]})
+            yield Shard(**{field: columns[field][0] for field in Shard.__dataclass_fields__})
+
+    def take(patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(embedding, "running_ray", lambda *_: nullcontext())
+        patch.setattr(embedding, "run_tasks", lambda tasks: [run(*arguments) for run, arguments, _ in tasks])
+        patch.setattr(embedding, "_run_actors", run_actors)
+
+    return take
+
+
+@pytest.fixture
+def without_ray(monkeypatch, take_ray_away) -> None:
+    """Let `embed_reads` work without Ray."""
+    take_ray_away(monkeypatch)

@@ -17,7 +17,8 @@ class Embedder(Protocol):
     Attributes:
         name: the name in the configuration.
         revision: what changes when the same fragment would get another vector.
-        parameters: what else decides the vectors, as plain JSON values.
+        parameters: what else decides the vectors, as plain JSON values; files by their names and checksums and never
+            by where they lie, so that a run which is moved stays the same run.
         dim: D, the length of a vector before projection.
         is_composition: True where a vector holds frequencies, whose noise grows with the square root of their mean.
         fit_fragments: on how many of a sample's first fragments a projection is fitted: enough for stable directions,

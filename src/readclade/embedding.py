@@ -8,7 +8,6 @@ shards lie on disk or on S3; docs/exactly-once.md says what holds where.
 
 import hashlib
 import json
-import logging
 import os
 import tempfile
 import time
@@ -21,12 +20,13 @@ import ray
 
 from readclade import shard_store, storage
 from readclade.embedders import Embedder, get_embedder
-from readclade.errors import ReadcladeError
+from readclade.errors import InputError
 from readclade.files import hash_file
 from readclade.fragments import read_batches
 from readclade.manifest import Manifest, Shard
 from readclade.metrics import ActorMetrics, Usage, from_row, to_row
 from readclade.projection import Projection, fit_projection
+from readclade.ray_session import run_tasks, running_ray
 from readclade.reads import check_reads, load_reads
 from readclade.shards import write_shard
 from readclade.sources import find_sources
@@ -36,20 +36,6 @@ _MANIFEST = "manifest.json"
 # On S3 every state of progress.json is a request: those of shards that finish at once are told together. A driver that
 # dies in between makes these shards again, with the same bytes.
 _S3_PAUSE_S = 2.0
-# What an actor on another node must know of the user's environment to find the same store. Secrets do not travel:
-# Ray shows a job's environment to everybody who sees its dashboard, and nodes have a role of their own.
-_SHARED_VARIABLES = (
-    "AWS_ENDPOINT_URL",
-    "AWS_ENDPOINT_URL_S3",
-    "AWS_REGION",
-    "AWS_DEFAULT_REGION",
-    "READCLADE_S3_PATIENCE_S",
-)
-
-
-def get_shared_variables() -> dict[str, str]:
-    """Return the part of the environment that workers on other nodes need: where S3 is, and no secret."""
-    return {name: os.environ[name] for name in _SHARED_VARIABLES if name in os.environ}
 
 
 def get_fingerprint(reads: dict, embedder: Embedder, d: int) -> str:
@@ -80,16 +66,23 @@ def fit_first_fragments(reads: dict, folder: str, embedder: Embedder, d: int) ->
 class ShardEmbedder:
     """The Ray Data actor: loads the embedder once, then makes one shard after another."""
 
-    def __init__(self, reads_path: str, out: str):
+    def __init__(self, reads_path: str, out: str, parameters: dict):
         self._folder = storage.get_folder(reads_path)
         self._reads = load_reads(reads_path)
         self._out = out
         # Read from the file: Ray restarts an actor safely only with small arguments.
         progress = _read_progress(out)
-        embedder = progress.embedder
+        described = progress.embedder
         self._edition = shard_store.get_edition(progress)
-        self._embedder = get_embedder(embedder["name"], embedder["parameters"])
-        self._projection = Projection.from_json(embedder["projection"])
+        self._embedder = get_embedder(described["name"], parameters)
+        self._projection = Projection.from_json(described["projection"])
+        if self._embedder.revision != described["revision"]:
+            raise InputError(
+                f"holds shards by revision {described['revision']} of {described['name']}, but an actor finds"
+                f" {self._embedder.revision}: vectors of different models cannot be compared",
+                path=out,
+                remedy="give every actor the same model, and do not change it while `embed` runs",
+            )
         self._metrics = ActorMetrics(self._reads["sample"], self._embedder)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list]:
@@ -155,37 +148,50 @@ def embed_reads(
     storage.prepare_folder(out)
     fingerprint = get_fingerprint(reads, embedder, d)
     done = _load_progress(out, fingerprint)
+    if done is not None and done.shards:
+        report(f"{len(done.shards)} of {len(reads['shards'])} shards are there already")
     if done is None or len(done.shards) < len(reads["shards"]):
-        check_reads(reads)
-    if done is None:
-        projection = fit_first_fragments(reads, storage.get_folder(reads_path), embedder, d)
-        description = {
-            "name": embedder.name,
-            "revision": embedder.revision,
-            "parameters": embedder.parameters,
-            "projection": projection.to_json(),
-        }
-        done = Manifest(reads["sample"], reads["platform"], description, projection.d, fingerprint, ())
+        with running_ray(actors, address, report):
+            # Side by side, and the fit where the actors will be: they may have a GPU that this process lacks.
+            checks = [(check_reads, ({"lanes": [lane]},), 0) for lane in reads["lanes"]]
+            fit = [] if done else [(_fit_projection, (reads_path, embedder_name, parameters, d), gpus)]
+            results = run_tasks(checks + fit)
+            if done is None:
+                description = {
+                    "name": embedder.name,
+                    "revision": embedder.revision,
+                    "parameters": embedder.parameters,
+                    "projection": results[-1].to_json(),
+                }
+                done = Manifest(reads["sample"], reads["platform"], description, results[-1].d, fingerprint, ())
+            done = _embed_missing(done, reads_path, out, reads, parameters, actors, gpus, report)
+    _write(done, out, _MANIFEST)
+    return done
+
+
+def _fit_projection(reads_path: str, embedder_name: str, parameters: dict, d: int) -> Projection:
+    embedder = get_embedder(embedder_name, parameters)
+    return fit_first_fragments(load_reads(reads_path), storage.get_folder(reads_path), embedder, d)
+
+
+def _embed_missing(done: Manifest, reads_path, out, reads, parameters, actors, gpus, report) -> Manifest:
+    """Make the shards that a manifest lacks; return the whole one."""
     edition = shard_store.get_edition(done)
     if not done.shards:
         _remove_stale(out, edition)
     files = [shard_store.get_shard_file(index, out, edition) for index in range(len(reads["shards"]))]
     shards = {shard.file: shard for shard in done.shards}
     missing = [index for index, file in enumerate(files) if file not in shards]
-    if shards:
-        report(f"{len(shards)} of {len(files)} shards are there already")
-    if missing:
-        storage.delete(storage.join(out, _MANIFEST))  # where it stands, all shards stand
-        _write(done, out, _PROGRESS)
-        told = time.monotonic()
-        for shard in _run_actors(reads_path, out, missing, actors, address, report, reads, gpus):
-            shards[shard.file] = shard
-            done = replace(done, shards=tuple(shards[file] for file in sorted(shards)))
-            if not storage.is_s3(out) or time.monotonic() - told > _S3_PAUSE_S:
-                _write(done, out, _PROGRESS)
-                told = time.monotonic()
-        _write(done, out, _PROGRESS)
-    _write(done, out, _MANIFEST)
+    storage.delete(storage.join(out, _MANIFEST))  # where it stands, all shards stand
+    _write(done, out, _PROGRESS)
+    told = time.monotonic()
+    for shard in _run_actors(reads_path, out, parameters, missing, actors, report, reads, gpus):
+        shards[shard.file] = shard
+        done = replace(done, shards=tuple(shards[file] for file in sorted(shards)))
+        if not storage.is_s3(out) or time.monotonic() - told > _S3_PAUSE_S:
+            _write(done, out, _PROGRESS)
+            told = time.monotonic()
+    _write(done, out, _PROGRESS)
     return done
 
 
@@ -221,74 +227,33 @@ def _load_progress(out: str, fingerprint: str) -> Manifest | None:
     return replace(manifest, shards=tuple(shard_store.list_intact(manifest, out)))
 
 
-def _run_actors(reads_path, out, missing, actors, address, report, reads, gpus):
+def _run_actors(reads_path, out, parameters, missing, actors, report, reads, gpus):
     """Yield the missing shards as the actors finish them."""
-    started = time.monotonic()
-    _start_ray(actors, address)
-    report(f"Ray is ready after {time.monotonic() - started:.1f} s; {len(missing)} shards to embed")
+    report(f"{len(missing)} shards to embed")
     started = time.monotonic()
     total = sum(reads["shards"][index]["bases"] for index in missing)
-    try:
-        results = ray.data.from_items(
-            [{"shard": index} for index in missing], override_num_blocks=len(missing)
-        ).map_batches(
-            ShardEmbedder,
-            fn_constructor_args=(reads_path, out),
-            compute=ray.data.ActorPoolStrategy(size=min(actors, len(missing))),
-            batch_size=1,
-            num_cpus=1,
-            num_gpus=gpus or None,
+    results = ray.data.from_items(
+        [{"shard": index} for index in missing], override_num_blocks=len(missing)
+    ).map_batches(
+        ShardEmbedder,
+        fn_constructor_args=(reads_path, out, parameters),
+        compute=ray.data.ActorPoolStrategy(size=min(actors, len(missing))),
+        batch_size=1,
+        num_cpus=1,
+        num_gpus=gpus or None,
+    )
+    bases = 0
+    usage = Usage()
+    for finished, row in enumerate(results.iter_rows(), 1):
+        shard = Shard(**{field: row[field] for field in Shard.__dataclass_fields__})
+        usage.add(from_row(row["usage"]))
+        bases += shard.bases
+        seconds = time.monotonic() - started
+        left = seconds * (total - bases) / max(bases, 1)
+        report(
+            f"shard {finished} of {len(missing)}: {bases / 1e6:,.0f} of {total / 1e6:,.0f} Mb,"
+            f" {bases / seconds / 1e6:.1f} Mb a second, {left:.0f} s left"
         )
-        bases = 0
-        usage = Usage()
-        for finished, row in enumerate(results.iter_rows(), 1):
-            shard = Shard(**{field: row[field] for field in Shard.__dataclass_fields__})
-            usage.add(from_row(row["usage"]))
-            bases += shard.bases
-            seconds = time.monotonic() - started
-            left = seconds * (total - bases) / max(bases, 1)
-            report(
-                f"shard {finished} of {len(missing)}: {bases / 1e6:,.0f} of {total / 1e6:,.0f} Mb,"
-                f" {bases / seconds / 1e6:.1f} Mb a second, {left:.0f} s left"
-            )
-            yield shard
-        for line in usage.summarise(time.monotonic() - started):
-            report(line)
-    except ray.exceptions.RayError as error:
-        raise _get_cause(error) from None
-    finally:
-        ray.shutdown()
-
-
-def _start_ray(actors: int, address: str | None) -> None:
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.raise_original_map_exception = True  # Ray Data's own wrapper loses its cause on the way to the driver
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)  # our own lines of progress say what a person needs
-    if address is None:
-        # Workers inherit the environment: they must find the library that runs here, however it came onto the path.
-        paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-        ray.init(
-            address="local",  # else RAY_ADDRESS would decide
-            num_cpus=actors,
-            include_dashboard=False,
-            object_store_memory=100 * 2**20,  # shards do not pass through it: nearly the smallest will do
-            logging_level="error",
-        )
-    else:
-        # A submitted job has brought both with it, and Ray refuses to be told twice.
-        is_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
-        package = {"py_modules": [str(Path(__file__).parent)], "env_vars": get_shared_variables()}
-        ray.init(address=address, runtime_env=None if is_job else package, logging_level="error")
-
-
-def _get_cause(error: BaseException) -> BaseException:
-    """Return the error that the user can mend from under Ray's wrappers, or the error itself."""
-    cause = error
-    while cause is not None:
-        if isinstance(cause, ReadcladeError) and not isinstance(cause, ray.exceptions.RayError):
-            return cause
-        cause = getattr(cause, "cause", None) or cause.__cause__
-    return error
+        yield shard
+    for line in usage.summarise(time.monotonic() - started):
+        report(line)

@@ -256,27 +256,20 @@ class LshvecEmbedder:
 
     Args:
         model: path of the model.
-        sha256: what its checksum must be; None: any.
 
     Raises:
-        InputError: the model cannot be used, or is not the one whose checksum is given.
+        InputError: the model cannot be used.
     """
 
     name = "lshvec"
     is_composition = False
     fit_fragments = 50_000
 
-    def __init__(self, model: str, sha256: str | None = None):
+    def __init__(self, model: str):
         trained = read_model(Path(model))
-        found = hash_file(model)
-        if sha256 not in (None, found):
-            raise InputError(
-                f"has SHA-256 {found} in place of {sha256}: vectors of different models cannot be compared",
-                path=model,
-                remedy="bring the former model back, or embed all samples and the references again",
-            )
-        self.parameters = {"model": model, "sha256": found}
-        self.revision = f"{_VERSION}-{found[:16]}"
+        sha256 = hash_file(model)
+        self.parameters = {"model": Path(model).name, "sha256": sha256}
+        self.revision = f"{_VERSION}-{sha256[:16]}"
         self.dim = trained.training.dimensions
         self._hasher = Hasher(trained.hyperplanes).tables
         self._vectors = trained.vectors

@@ -19,7 +19,6 @@ from pathlib import Path
 
 from ray.job_submission import JobStatus
 
-from readclade.embedding import get_shared_variables
 from readclade.errors import ConfigError, InputError, ReadcladeError
 from readclade.files import hash_file
 from readclade.handover import mark_folder, offer_reads, read_whole_manifest
@@ -32,6 +31,7 @@ from readclade.job_server import (
     describe_waiting,
     try_again,
 )
+from readclade.ray_session import get_shared_variables
 from readclade.reads import load_reads
 from readclade.sources import find_sources
 

@@ -16,7 +16,7 @@ from readclade import embedding
 from readclade.embedders import get_embedder
 from readclade.embedding import ShardEmbedder, embed_reads
 from readclade.errors import ConfigError, InputError
-from readclade.manifest import Manifest, Shard, read_manifest
+from readclade.manifest import Manifest, read_manifest
 from readclade.projection import Projection
 from readclade.reads import summarise_reads
 from readclade.tables import Lane
@@ -46,16 +46,8 @@ def run(address):
 
 
 @pytest.fixture
-def run_here(monkeypatch):
-    """Return a function that embeds without Ray, its actor a plain object: for what happens around the actors."""
-
-    def run_actors(reads_path, out, missing, *_):
-        actor = ShardEmbedder(str(reads_path), str(out))
-        for index in missing:
-            columns = actor({"shard": np.array([index])})
-            yield Shard(**{field: columns[field][0] for field in Shard.__dataclass_fields__})
-
-    monkeypatch.setattr(embedding, "_run_actors", run_actors)
+def run_here(without_ray):
+    """Return a function that embeds without Ray: for what happens around the actors."""
 
     def embed(reads: Path, out: Path, k: int = 4, d: int = 32, report=lambda line: None) -> Manifest:
         return embed_reads(reads, out, "kmer", {"k": k}, d, 1, None, report)
@@ -152,7 +144,7 @@ def test_embed_reads_remakes_only_what_is_damaged_and_then_nothing(reads, whole,
     lines = []
     run(reads, out, report=lines.append)
     assert lines[0] == "3 of 5 shards are there already"
-    assert "2 shards to embed" in lines[1]
+    assert lines[2] == "2 shards to embed"
     assert get_content(out) == content
     again = get_shard_times(out)
     assert {name for name in times if again[name] != times[name]} == {"shard-00001.parquet", "shard-00003.parquet"}
@@ -230,6 +222,18 @@ def test_embed_reads_shard_that_progress_does_not_know_is_made_again(reads, whol
     assert get_content(out) == content
     kept = {name for name, time in get_shard_times(out).items() if times[name] == time}
     assert kept == {"shard-00001.parquet", "shard-00003.parquet"}
+
+
+def test_shard_embedder_with_another_model_is_refused(reads, tmp_path, run_here):
+    """The model under a path can be exchanged between the driver's look and an actor's."""
+    out = tmp_path / "out"
+    run_here(reads, out)
+    progress = json.loads((out / "progress.json").read_text())
+    progress["embedder"]["revision"] = "0"
+    (out / "progress.json").write_text(json.dumps(progress))
+    with pytest.raises(InputError, match="revision 0 of kmer, but an actor finds 1: vectors of different") as caught:
+        ShardEmbedder(str(reads), str(out), {"k": 4})
+    assert "give every actor the same model" in caught.value.remedy
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "1", '{"shards": [1]}', '{"shards": []}', '{"shards": [{}], "d": 1}'])
@@ -313,3 +317,28 @@ def test_embed_reads_unknown_embedder_is_refused(reads, tmp_path):
     with pytest.raises(ConfigError, match="there is no embedder 'bert'"):
         embed_reads(reads, tmp_path / "out", "bert", {}, 32, 1)
     assert not (tmp_path / "out").exists()
+
+
+def test_embed_reads_fits_where_the_actors_are(reads, whole, tmp_path, run, monkeypatch):
+    """The process that asks may lie on a node without a GPU: it must not embed even the first fragments itself."""
+
+    def fail(*_):
+        raise AssertionError("embedded in the driver")
+
+    monkeypatch.setattr(embedding, "fit_first_fragments", fail)  # here, not in Ray's processes
+    out = tmp_path / "out"
+    run(reads, out)
+    assert get_content(out) == get_content(whole)
+
+
+@pytest.mark.parametrize(
+    ("files", "platform", "count"), [(("pairs_1", "pairs_2"), "illumina", 10_000), (("long",), "ont", 500)]
+)
+def test_embed_reads_shards_take_a_quarter_of_the_fastq(
+    write_fastq, take_reads, tmp_path, run_here, files, platform, count
+):
+    paths = [write_fastq(tmp_path / f"{file}.fq", take_reads(f"{file}.fastq.gz", count)) for file in files]
+    summarise_reads("sample", platform, [Lane(paths[0], *paths[1:] or [None])], tmp_path / "reads", 64_000_000)
+    manifest = run_here(tmp_path / "reads/reads.json", tmp_path / "out")
+    assert (manifest.fragments, manifest.d) == (count, 32)
+    assert sum(shard.bytes for shard in manifest.shards) <= 0.25 * sum(Path(path).stat().st_size for path in paths)

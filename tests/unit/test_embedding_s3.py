@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from ray.cluster_utils import Cluster
@@ -14,7 +13,7 @@ from ray.cluster_utils import Cluster
 from readclade import embedding, shard_store, storage
 from readclade.embedding import ShardEmbedder, embed_reads
 from readclade.errors import InputError, StorageError
-from readclade.manifest import Shard, read_manifest
+from readclade.manifest import read_manifest
 from readclade.reads import summarise_reads
 from readclade.tables import Lane
 
@@ -38,16 +37,8 @@ def fetched(bucket, write_fastq, take_reads, tmp_path):
 
 
 @pytest.fixture
-def run_here(monkeypatch):
+def run_here(without_ray):
     """Return a function that embeds without Ray, its actor a plain object."""
-
-    def run_actors(reads_path, out, missing, *_):
-        actor = ShardEmbedder(reads_path, out)
-        for index in missing:
-            columns = actor({"shard": np.array([index])})
-            yield Shard(**{field: columns[field][0] for field in Shard.__dataclass_fields__})
-
-    monkeypatch.setattr(embedding, "_run_actors", run_actors)
     return lambda reads, out, k=4, report=print: embed_reads(reads, out, "kmer", {"k": k}, 32, 1, None, report)
 
 
@@ -142,7 +133,7 @@ def test_embed_reads_on_s3_change_of_parameters_never_mixes(fetched, bucket, run
     """An actor that outlives its driver finishes a shard of the old parameters after the new run is done."""
     out = f"{bucket}/out"
     old = run_here(fetched, out, k=4)
-    late = ShardEmbedder(fetched, out)
+    late = ShardEmbedder(fetched, out, {"k": 4})
     new = run_here(fetched, out, k=5)
     assert not {shard.file for shard in old.shards} & {shard.file for shard in new.shards}
     content = get_content(out)
@@ -178,7 +169,7 @@ def test_embed_reads_on_s3_interrupted_run_resumes(fetched, bucket, run_here, mo
 
 def test_embed_reads_object_that_changed_since_fetch_is_refused(fetched, bucket, run_here):
     run_here(fetched, f"{bucket}/out")
-    actor = ShardEmbedder(fetched, f"{bucket}/out")
+    actor = ShardEmbedder(fetched, f"{bucket}/out", {"k": 4})
     data = storage.read_bytes(f"{bucket}/in/2.fq")
     storage.write_bytes(f"{bucket}/in/2.fq", data.replace(b"A", b"C", 1))
     with pytest.raises(InputError, match="is not the file that `fetch` looked at") as caught:
@@ -192,7 +183,7 @@ def test_embed_reads_object_that_changed_since_fetch_is_refused(fetched, bucket,
 
 def test_embed_reads_store_that_goes_away_is_not_told_as_changed_reads(fetched, bucket, run_here, monkeypatch):
     run_here(fetched, f"{bucket}/out")
-    actor = ShardEmbedder(fetched, f"{bucket}/out")
+    actor = ShardEmbedder(fetched, f"{bucket}/out", {"k": 4})
     monkeypatch.setenv("READCLADE_S3_PATIENCE_S", "1")
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
     with pytest.raises(StorageError, match="cannot be reached"):

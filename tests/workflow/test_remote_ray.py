@@ -23,7 +23,6 @@ from ray_head import RayHead, get_free_ports
 from test_documented_commands import REMOTE_PAGE, REMOTE_SCRIPT, find_commands, find_example
 
 from readclade import embedding, storage
-from readclade.embedding import ShardEmbedder
 from readclade.errors import ConfigError
 from readclade.job_server import check_cluster, connect
 from readclade.manifest import read_manifest
@@ -65,16 +64,12 @@ def reads(fetch, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def whole(reads, tmp_path_factory) -> dict[str, bytes]:
+def whole(reads, tmp_path_factory, take_ray_away) -> dict[str, bytes]:
     """Return the shards of an undisturbed run without Ray, its actor a plain object, and their manifest."""
     out = tmp_path_factory.mktemp("whole") / "shards"
 
-    def run_actors(reads_path, out, missing, *_):
-        actor = ShardEmbedder(reads_path, out)
-        return map(actor.make_shard, missing)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(embedding, "_run_actors", run_actors)
+        take_ray_away(patch)
         embedding.embed_reads(reads, out, "kmer", {"k": 4}, 32, 1)
     return get_content(out)
 
