@@ -13,7 +13,7 @@ from snakemake.exceptions import WorkflowError
 BASEDIR = Path(workflow.basedir)
 sys.path.insert(0, str(BASEDIR / "src"))
 
-from readclade import shard_store, storage, tables
+from readclade import hub, shard_store, storage, tables
 from readclade.errors import ReadcladeError
 from readclade.files import write_atomically
 from readclade.lanes import has_lost_files
@@ -38,6 +38,7 @@ try:
     # A job on another node parses this again: what the first process found on S3 holds for it.
     SAMPLES = tables.read_samples(config["samples"], workflow.is_main_process)
     REFERENCES = tables.read_references(config["references"])
+    MODEL = hub.find_named(config["embedder"]["name"], config["embedder"]["weights"])
     tables.check_genomes(config["cleaning"]["remove"])
 except ReadcladeError as error:
     raise WorkflowError(str(error)) from None
@@ -155,8 +156,10 @@ def get_platform(wildcards):
 
 
 def get_model():
-    """Return the model that lshvec is trained to, one for all samples and the references; nothing elsewhere."""
-    return ["models/lshvec.safetensors"] if config["embedder"]["name"] == "lshvec" else []
+    """Return the files whose change embeds again: lshvec's model, trained here for all samples and the references, or
+    the model of a network in a folder of the user's own; nothing elsewhere.
+    """
+    return ["models/lshvec.safetensors"] if config["embedder"]["name"] == "lshvec" else list(map(str, MODEL))
 
 
 def get_embedder_options():
@@ -164,7 +167,8 @@ def get_embedder_options():
     embedder = config["embedder"]
     names = {"kmer": ["k"], "lshvec": []}.get(embedder["name"], ["weights", "precision", "window_bp", "strands"])
     options = {"--embedder": embedder["name"]} | {f"--{name.replace('_', '-')}": embedder[name] for name in names}
-    options |= {"--model": model for model in get_model()}
+    if embedder["name"] == "lshvec":
+        options["--model"] = get_model()[0]
     return shlex.join(str(word) for option in options.items() for word in option)
 
 
@@ -180,7 +184,13 @@ def get_actors(wildcards, threads):
 
 
 def get_embed_memory(wildcards, threads):
-    """Return the megabytes that Ray's own processes and one batch of reads per actor take."""
+    """Return the megabytes that Ray's own processes and one batch of reads per actor take.
+
+    With a network, the driver and each actor load its weights (1.1 GB at the peak, measured), and a batch of 8 Mb has
+    150 MB of vectors and their sums (0.7 GB).
+    """
+    if config["embedder"]["name"] in hub.MODELS:
+        return 3000 + 2000 * threads
     return 2000 + 600 * threads
 
 

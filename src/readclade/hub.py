@@ -16,6 +16,7 @@ from pathlib import Path
 from readclade.errors import InputError
 from readclade.files import hash_file, replace_when_done
 
+HUB = "hub"  # in the configuration: the pinned model, downloaded
 _ENDPOINT = "https://huggingface.co"
 _BLOCK_BYTES = 2**20
 _TIMEOUT_S = 60
@@ -100,6 +101,19 @@ def find_model(model: Model, folder: str | os.PathLike[str] | None = None, cache
             _download(model, file, path)
         paths.append(path)
     return paths
+
+
+def find_named(embedder: str, weights: str) -> list[Path]:
+    """Return the files of the model in a folder of the user's own; none for the hub's, or an embedder without a model.
+
+    Args:
+        embedder: name in the configuration.
+        weights: a folder, or hub.
+
+    Raises:
+        InputError: the folder lacks a file.
+    """
+    return _find_local(Path(weights)) if embedder in MODELS and weights != HUB else []
 
 
 def _find_local(folder: Path) -> list[Path]:

@@ -6,9 +6,8 @@ from typing import Any
 
 from readclade.embedders import EMBEDDERS
 from readclade.errors import ConfigError
+from readclade.hub import HUB
 from readclade.storage import is_s3, join
-
-_HUB = "hub"
 
 
 def add_embedder_options(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +17,7 @@ def add_embedder_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="lshvec: what train_lshvec.py wrote")
     group = parser.add_argument_group("dnabert2 and dnabert-s")
     group.add_argument(
-        "--weights", default=_HUB, help="folder of config.json, tokenizer.json and weights (default: download them)"
+        "--weights", default=HUB, help="folder of config.json, tokenizer.json and weights (default: download them)"
     )
     group.add_argument(
         "--precision", default="auto", choices=["auto", "float32", "bfloat16", "float16"], help="default: %(default)s"
@@ -80,7 +79,7 @@ def get_embedder_parameters(arguments: argparse.Namespace) -> dict[str, Any]:
         if arguments.model is None:
             raise ConfigError("lshvec needs a model", remedy="name it with --model; scripts/train_lshvec.py makes one")
         return {"model": str(Path(arguments.model).absolute())}
-    weights = None if arguments.weights == _HUB else str(Path(arguments.weights).absolute())
+    weights = None if arguments.weights == HUB else str(Path(arguments.weights).absolute())
     return {
         "weights": weights,
         "precision": arguments.precision,

@@ -54,6 +54,12 @@ def test_references_without_lineage(fresh):
     assert_refused(fresh.run("-n"), "references.tsv:2", "lineage")
 
 
+def test_weights_folder_without_a_model(fresh):
+    (fresh.inputs / "model").mkdir()
+    config = {"embedder": {"name": "dnabert-s", "weights": str(fresh.inputs / "model")}}
+    assert_refused(fresh.run("-n", config=config), "model: lacks config.json, tokenizer.json, model.safetensors or")
+
+
 def test_refusal_writes_nothing(fresh):
     fresh.run(config={"nonsense": 1})
     assert not (fresh.directory / "reads").exists()
