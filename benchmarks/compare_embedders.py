@@ -36,6 +36,8 @@ _HEADER = (
     "| embedder | D | d | single, d values | single, all D | single, whitened | groups, d values | groups, all D |"
 )
 _BATCH = 16384
+# What `measure` returns, in this order.
+FIGURES = ("single_d", "single_D", "single_whitened", "groups_d", "groups_D")
 
 
 def parse_embedder(text: str) -> tuple[str, dict[str, object]]:
@@ -84,7 +86,7 @@ def cluster_groups(vectors, known, layout: Layout, linked: LinkedFragments, leng
 def measure(
     vectors: np.ndarray, embedder: Embedder, d: int, layout: Layout, linked: LinkedFragments, lengths, truth: np.ndarray
 ) -> list[float]:
-    """Return the five ARI of one embedder's (n, D) vectors, over the fragments that it has a vector for."""
+    """Return the ARI named in FIGURES of one embedder's (n, D) vectors, over the fragments that it has a vector for."""
     known = ~np.isnan(vectors[:, 0])
     k = truth.max() + 1
     whole = np.ones(known.sum(), np.int64)

@@ -24,22 +24,28 @@ from readclade.cli import make_parser, make_reporter, run
 from readclade.errors import ReadcladeError
 from readclade.evaluation import evaluate_binnings
 from readclade.files import write_atomically
+from readclade.tables import Sample
 
 _COLUMNS = ("preset", "split", "seed", "k", "genomes", "clusters", "ari", "ari_species", "ari_genus")
 _COLUMNS += ("purity", "completeness", "share_assigned", "fragments", "cpu_s", "peak_mb")
 _CPU_LIMIT_S = 3600
 
 
-def measure(genomes: Path, preset: str, split: str, seed: int, k: str, threads: int, folder: Path) -> dict[str, object]:
-    """Make one community, cluster it, and return its row of the table."""
+def make_community(genomes: Path, preset: str, split: str, seed: int, out: Path) -> Sample:
+    """Make one community in the folder `out`; return its sample."""
     make = [sys.executable, ROOT / "benchmarks/communities/make_community.py", "--genomes", genomes]
-    make += ["--preset", preset, "--split", split, "--seed", seed, "--out", folder / "community"]
+    make += ["--preset", preset, "--split", split, "--seed", seed, "--out", out]
     done = subprocess.run(list(map(str, make)), env={"PYTHONPATH": str(ROOT / "src")}, capture_output=True, text=True)
     if done.returncode:
         raise ReadcladeError(f"{preset} {split} {seed} cannot be made: {done.stderr.strip()[-2000:]}")
-    table = folder / "community/samples.tsv"
-    name = table.read_text(encoding="utf-8").splitlines()[1].split("\t")[0]
-    sample = get_sample(table, name)
+    name = (out / "samples.tsv").read_text(encoding="utf-8").splitlines()[1].split("\t")[0]
+    return get_sample(out / "samples.tsv", name)
+
+
+def measure(genomes: Path, preset: str, split: str, seed: int, k: str, threads: int, folder: Path) -> dict[str, object]:
+    """Make one community, cluster it, and return its row of the table."""
+    sample = make_community(genomes, preset, split, seed, folder / "community")
+    name, table = sample.name, folder / "community/samples.tsv"
     truth = Path(sample.truth)
     count = len(set(read_binning(truth, name).bins.values()))
     place = folder / "run"
