@@ -22,8 +22,9 @@ from readclade.cami import read_binning
 from readclade.cli import make_parser, make_reporter, run
 from readclade.clustering.calibration import Calibration, fit_calibration
 from readclade.clustering.exchange import Layout
-from readclade.clustering.kmeans import Points, run_kmeans
+from readclade.clustering.kmeans import run_kmeans
 from readclade.clustering.linking import LinkedFragments, link_fragments
+from readclade.clustering.points import Points
 from readclade.clustering.pooling import measure_deviations, pool_groups
 from readclade.clustering.sequences import Sequences, encode_sequences
 from readclade.embedders import Embedder, get_embedder

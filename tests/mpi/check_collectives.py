@@ -7,7 +7,7 @@ import numpy as np
 from mpi4py import MPI
 
 from readclade.clustering.communicator import RankError, check_size, gather_rows, run_on_each, sum_integers
-from readclade.clustering.kmeans import Points
+from readclade.clustering.points import Points
 from readclade.errors import InputError, ReadcladeError
 
 

@@ -12,7 +12,8 @@ from scipy import stats
 from sklearn.cluster import KMeans
 
 from readclade.clustering.calibration import LATTICE_STEPS, fit_calibration
-from readclade.clustering.kmeans import Points, _hash_uniform, _iterate, run_kmeans, seed_centroids
+from readclade.clustering.kmeans import _hash_uniform, _iterate, run_kmeans, seed_centroids
+from readclade.clustering.points import Points
 from readclade.errors import ConfigError
 from readclade.kmer import KmerEmbedder
 from readclade.projection import fit_projection

@@ -22,7 +22,8 @@ from scipy import sparse
 from readclade.clustering.calibration import Calibration
 from readclade.clustering.composition import score_groups
 from readclade.clustering.discriminant import classify_groups
-from readclade.clustering.kmeans import Points, run_kmeans
+from readclade.clustering.kmeans import run_kmeans
+from readclade.clustering.points import Points
 
 _MOST_STARTS = 256  # clusters to begin with
 _GROUPS_PER_START = 8

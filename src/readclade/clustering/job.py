@@ -21,9 +21,10 @@ from readclade.clustering.checkpoints import Checkpoints
 from readclade.clustering.communicator import check_size, gather_rows, run_on_each, sum_integers
 from readclade.clustering.exchange import Layout, look_up
 from readclade.clustering.finding import Discovery, count_cores, discover, find_places, place_fragments
-from readclade.clustering.kmeans import Points, run_kmeans
+from readclade.clustering.kmeans import run_kmeans
 from readclade.clustering.linking import LinkedFragments, Links, link_fragments
 from readclade.clustering.outputs import Outcome, write_outcome
+from readclade.clustering.points import Points
 from readclade.clustering.pooling import Groups, gather_sample, measure_deviations, pool_groups
 from readclade.clustering.sample import Entry, Part, list_entries, load_part
 from readclade.clustering.sketches import choose_sketch

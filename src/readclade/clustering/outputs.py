@@ -13,7 +13,7 @@ from mpi4py import MPI
 from readclade.clustering.calibration import LATTICE_STEPS, Calibration
 from readclade.clustering.communicator import sum_integers
 from readclade.clustering.exchange import Layout, look_up
-from readclade.clustering.kmeans import Points
+from readclade.clustering.points import Points
 from readclade.clustering.sample import Entry, Part
 from readclade.files import remove_leftovers, replace_when_done
 
