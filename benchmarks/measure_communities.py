@@ -14,19 +14,24 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 from peers import ROOT, Task, choose_peers, get_sample
+from sklearn.metrics import adjusted_rand_score
 from usage import Usage, get_machine, measure_command
 
+from readclade.agreement import compare, find_main_clusters, find_main_origins
 from readclade.cami import read_binning
 from readclade.cli import make_parser, make_reporter, run
 from readclade.errors import ReadcladeError
 from readclade.evaluation import evaluate_binnings
 from readclade.files import write_atomically
-from readclade.tables import Sample
+from readclade.tables import RANKS, Sample, read_references
 
 _COLUMNS = ("preset", "split", "seed", "k", "genomes", "clusters", "ari", "ari_species", "ari_genus")
+_COLUMNS += ("ari_genus_joined", "pairs", "pairs_apart")
 _COLUMNS += ("purity", "completeness", "share_assigned", "fragments", "cpu_s", "peak_mb")
 _CPU_LIMIT_S = 3600
 
@@ -61,7 +66,37 @@ def measure(genomes: Path, preset: str, split: str, seed: int, k: str, threads: 
     scores = evaluate_binnings(truth, [task.binning], place / "scores.tsv", name, references)[str(task.binning)]
     row = {"preset": preset, "split": split, "seed": seed, "k": k, "genomes": count}
     row |= {metric: scores[metric] for metric in _COLUMNS if metric in scores}
+    bins = [read_binning(path, name) for path in (truth, task.binning)]
+    taxa = {str(entry.taxid): entry.lineage[RANKS.index("genus")] for entry in read_references(references)}
+    row |= measure_relatives(bins[0].bins, bins[1].bins, {read: taxa[taxid] for read, taxid in bins[0].taxids.items()})
     return row | {"cpu_s": round(usage.cpu_s, 1), "peak_mb": round(usage.peak_mb)}
+
+
+def measure_relatives(truth: dict[str, str], found: dict[str, str], genera: dict[str, str]) -> dict[str, float | int]:
+    """Return how clusters stand at genus level when a genus may have several, and what became of relatives.
+
+    Args:
+        truth, found, genera: by fragment, its genome, cluster and genus; a fragment that is in none is not in `found`.
+
+    Returns:
+        ari_genus_joined: ARI of genera after clusters of one main genus became one: what two clusters of one genus
+            cost at genus level is no error where they are its two species.
+        pairs, pairs_apart: genomes of one genus, two by two, and how many of them have different main clusters.
+    """
+    names = list(truth)
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(found.values()))}
+    clusters = np.array([numbers[found[name]] if name in found else -1 for name in names])
+    by_genus = compare([genera[name] for name in names], clusters)
+    joined = np.append(find_main_origins(by_genus)[0], -1)[clusters]
+    by_genome = compare([truth[name] for name in names], clusters)
+    main = dict(zip(by_genome.origins, find_main_clusters(by_genome)[0].tolist(), strict=True))
+    genus_of = {truth[name]: genera[name] for name in names}
+    pairs = [(one, other) for one, other in combinations(main, 2) if genus_of[one] == genus_of[other]]
+    return {
+        "ari_genus_joined": float(adjusted_rand_score(by_genus.true, joined)),
+        "pairs": len(pairs),
+        "pairs_apart": sum(main[one] != main[other] for one, other in pairs),
+    }
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
@@ -90,10 +125,13 @@ def make_page(rows: list[dict[str, str]], command: str) -> str:
         "```",
         "",
         f"{datetime.date.today():%d %B %Y}, on {get_machine()}. ARI over all fragments, unassigned ones as one more",
-        "cluster: median over the seeds, and in brackets the worst. A seed draws other genomes and other reads.",
+        "cluster: median over the seeds, and in brackets the worst. A seed draws other genomes and other reads. In",
+        "*joined*, clusters of one main genus are one, since its species in a cluster each are no error.",
+        "*Relatives apart*: genomes of one genus, two by two, that have main clusters of their own, over all seeds.",
         "",
-        "| community | split | k given | seeds | genomes | clusters | ARI | ARI, genus | purity | assigned | CPU s |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| community | split | k given | seeds | genomes | clusters | ARI | ARI, genus | joined | relatives apart |"
+        " purity | assigned | CPU s |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     groups: dict[tuple[str, str, str], list[dict[str, str]]] = {}
     for row in rows:
@@ -101,14 +139,16 @@ def make_page(rows: list[dict[str, str]], command: str) -> str:
     for (preset, split, k), group in groups.items():
 
         def show(column: str, digits: int = 3, with_worst: bool = False, group=group) -> str:
-            values = [float(row[column]) for row in group if row[column]]
+            values = [float(row[column]) for row in group if row.get(column)]
             if not values:
                 return "–"
             worst = f" ({min(values):.{digits}f})" if with_worst else ""
             return f"{statistics.median(values):.{digits}f}{worst}"
 
         cells = [preset, split, k, str(len(group)), show("genomes", 0), show("clusters", 0), show("ari", 3, True)]
-        cells += [show("ari_genus", 3, True), show("purity"), show("share_assigned"), show("cpu_s", 0)]
+        apart, pairs = (sum(int(row.get(name) or 0) for row in group) for name in ("pairs_apart", "pairs"))
+        cells += [show("ari_genus", 3, True), show("ari_genus_joined", 3, True)]
+        cells += [f"{apart} of {pairs}" if pairs else "–", show("purity"), show("share_assigned"), show("cpu_s", 0)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
