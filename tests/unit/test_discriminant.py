@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from readclade.clustering import discriminant
 from readclade.clustering.composition import WORDS, score_groups
-from readclade.clustering.discriminant import classify_groups, place_groups
 
 
 def draw_words(rng, leaning: np.ndarray, letters: int) -> np.ndarray:
@@ -16,6 +16,11 @@ def draw_words(rng, leaning: np.ndarray, letters: int) -> np.ndarray:
     return np.stack([rng.multinomial(letters, share) for share in shares]).astype(np.float32)
 
 
+def classify_groups(words: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
+    letters = np.maximum(words.sum(axis=1, dtype=np.float64), 1)
+    return discriminant.classify_groups(score_groups(words, labels, count)[0], letters, labels)
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
@@ -24,8 +29,7 @@ def rng() -> np.random.Generator:
 def test_place_groups_are_log_likelihoods_by_letter_less_their_mean(rng):
     words = draw_words(rng, np.repeat([-0.2, 0.0, 0.3], 5), 2000)
     labels = np.repeat(np.arange(3), 5)
-    places, letters = place_groups(words, labels, 3)
-    assert letters.tolist() == [2000] * 15
+    places = discriminant.place_groups(score_groups(words, labels, 3)[0], np.full(15, 2000))
     expected = score_groups(words, labels, 3)[0] / 2000
     assert places == pytest.approx(expected - expected.mean(axis=1, keepdims=True))
     assert places.sum(axis=1) == pytest.approx(np.zeros(15))

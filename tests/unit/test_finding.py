@@ -11,6 +11,7 @@ from readclade.clustering.communicator import RankError
 from readclade.clustering.composition import count_words, make_models
 from readclade.clustering.exchange import Layout
 from readclade.clustering.finding import Discovery, choose_cores, discover, find_places, place_fragments
+from readclade.clustering.linkage import take_linkage
 from readclade.clustering.linking import link_fragments
 from readclade.clustering.pooling import Groups, pool_groups
 from readclade.clustering.sequences import encode_sequences
@@ -79,7 +80,7 @@ def placed(genomes):
     sequences = encode(reads)
     own = np.where(np.arange(40) < 2, np.arange(40), -1)
     models = make_models(count_words(sequences, own, 2))
-    return sequences, Discovery(np.array([0, 1]), np.array([1, 0]), models[::-1], np.zeros(0))
+    return sequences, Discovery(np.array([0, 1]), np.array([1, 0]), models[::-1], np.zeros(0), np.nan)
 
 
 def test_place_fragments_gives_cores_their_own_cluster_and_others_the_likeliest(placed):
@@ -105,14 +106,16 @@ def test_place_fragments_leaves_out_what_is_unknown_or_not_clear(placed):
     known = np.arange(40) != 7
     labels = place_fragments(make_layout(40), np.arange(40), sequences, known, found)
     assert labels[7] == -1
-    twins = Discovery(found.ids, found.labels, found.models[[0, 0]], found.objectives)
+    rest = (found.objectives, found.agreement)
+    twins = Discovery(found.ids, found.labels, found.models[[0, 0]], *rest)
     labels = place_fragments(make_layout(40), np.arange(40), sequences, known, twins)
     assert labels.tolist() == [1, 0] + [-1] * 38
 
 
 def test_place_fragments_puts_all_that_is_known_into_the_only_cluster(placed):
     sequences, found = placed
-    alone = Discovery(found.ids[:0], found.labels[:0], found.models[:1], found.objectives)
+    rest = (found.objectives, found.agreement)
+    alone = Discovery(found.ids[:0], found.labels[:0], found.models[:1], *rest)
     labels = place_fragments(make_layout(40), np.arange(40), sequences, np.arange(40) % 3 > 0, alone)
     assert labels.tolist() == [0 if i % 3 else -1 for i in range(40)]
 
@@ -133,7 +136,7 @@ def job(genomes):
     columns = [pa.array(column) for column in zip(*pairs, strict=True)]
     sequences = encode_sequences([pa.table(dict(zip(("sequence", "mate"), columns, strict=True)))])
     layout = make_layout(3000)
-    linked = link_fragments(layout, sequences, "illumina", np.full(3000, 0.01, np.float32))
+    linked = take_linkage(layout, link_fragments(layout, sequences, "illumina", np.full(3000, 0.01, np.float32)))
     embeddings = KmerEmbedder(4).embed(*columns)[:, ::5].astype(np.float16).astype(np.float32)
     data = (embeddings, sequences.lengths, np.ones(3000, bool), linked.multiplicities)
     groups = pool_groups(layout, linked.levels[-1], *data)

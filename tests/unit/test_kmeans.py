@@ -10,9 +10,10 @@ import pytest
 from mpi4py import MPI
 from scipy import stats
 from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score
 
 from readclade.clustering.calibration import LATTICE_STEPS, fit_calibration
-from readclade.clustering.kmeans import _hash_uniform, _iterate, run_kmeans, seed_centroids
+from readclade.clustering.kmeans import _hash_uniform, _iterate, measure_agreement, run_kmeans, seed_centroids
 from readclade.clustering.points import Points
 from readclade.errors import ConfigError
 from readclade.kmer import KmerEmbedder
@@ -418,3 +419,24 @@ def test_seed_centroids_are_drawn_by_weight():
     points = make_points(np.arange(50).reshape(-1, 1) ** 2, weights)
     heavy = sum(seed_centroids(points, 1, seed).tolist() == [[400]] for seed in range(40))
     assert heavy >= 36
+
+
+# Agreement of seedings
+
+
+@pytest.mark.parametrize("k", [1, 2, 7])
+def test_measure_agreement_is_the_adjusted_rand_index(k):
+    rng = np.random.default_rng(k)
+    one = rng.integers(0, k, 500).astype(np.int32)
+    other = np.where(rng.random(500) < 0.7, one, rng.integers(0, k, 500)).astype(np.int32)
+    for labels in (one, other, (one + 1) % k):
+        found = measure_agreement(MPI.COMM_SELF, one, labels, k)
+        assert found == pytest.approx(adjusted_rand_score(one, labels), abs=1e-12)
+    assert measure_agreement(MPI.COMM_SELF, one[:0], one[:0], k) == 1
+
+
+def test_run_kmeans_tells_how_well_seedings_agree():
+    clear, _ = make_blobs(400, 4, 0.01, 3)
+    assert run_kmeans(clear, 4, seedings=3).agreement == 1
+    assert 0 < run_kmeans(clear, 30, seedings=3).agreement < 0.9  # blobs without any parts
+    assert np.isnan(run_kmeans(clear, 4, seedings=1).agreement)

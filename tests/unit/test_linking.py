@@ -162,8 +162,14 @@ def test_the_number_of_rows_in_flight_changes_nothing(rows, phage):
 
 
 def test_what_is_done_is_reported(phage):
-    lines = []
-    link([phage[5000:5150], phage[5050:5200], phage[5000:5150]], report=lines.append)
+    told = []
+    reads = [phage[5000:5150], phage[5050:5200], phage[5000:5150]]
+    link(reads, report=lambda line, done: told.append((line, done)), rows_in_flight=1)
+    lines = [line for line, _ in told if not line.endswith("of the fragments linked")]
+    shares = [done for _, done in told]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    assert len(lines) < len(told)  # weighing in several goes tells in between
     assert "1 fragments are copies" in lines[0]
     assert lines[1].startswith("1 links; ")
     assert "1 of at most 25, 1 of at most 100, 1 of at most 400 fragments" in lines[2]

@@ -26,6 +26,14 @@ def _find_complements() -> np.ndarray:
 COMPLEMENTS = _find_complements()  # of each word the code of its reverse complement
 
 
+@numba.njit(cache=True, inline="always")
+def _add_letter(word, known, code):
+    """Return the code of the last six letters, and how many letters in a row are known, after one more."""
+    if code > 3:
+        return 0, 0
+    return ((word << 2) | code) & (WORDS - 1), known + 1
+
+
 @numba.njit(cache=True)
 def _count_words(codes, offsets, groups, counts):
     for i in range(len(groups)):
@@ -36,12 +44,7 @@ def _count_words(codes, offsets, groups, counts):
             word = 0
             known = 0
             for position in range(offsets[read], offsets[read + 1]):
-                code = codes[position]
-                if code > 3:
-                    known = 0
-                    continue
-                word = ((word << 2) | code) & (WORDS - 1)
-                known += 1
+                word, known = _add_letter(word, known, np.int64(codes[position]))
                 if known >= WORD:
                     counts[group, word] += 1
 
@@ -90,12 +93,7 @@ def _score(codes, offsets, wanted, models, scores):
             word = 0
             known = 0
             for position in range(offsets[read], offsets[read + 1]):
-                code = codes[position]
-                if code > 3:
-                    known = 0
-                    continue
-                word = ((word << 2) | code) & (WORDS - 1)
-                known += 1
+                word, known = _add_letter(word, known, np.int64(codes[position]))
                 if known >= WORD:
                     for cluster in range(clusters):
                         scores[i, cluster] += models[word, cluster]

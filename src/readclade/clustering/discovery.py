@@ -13,7 +13,8 @@ One process does this on a bounded number of groups; the thresholds and their ev
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from mpi4py import MPI
@@ -22,7 +23,7 @@ from scipy import sparse
 from readclade.clustering.calibration import Calibration
 from readclade.clustering.composition import score_groups
 from readclade.clustering.discriminant import classify_groups
-from readclade.clustering.kmeans import run_kmeans
+from readclade.clustering.kmeans import Clustering, run_kmeans
 from readclade.clustering.points import Points
 
 _MOST_STARTS = 256  # clusters to begin with
@@ -63,9 +64,21 @@ class Cores:
     fragments: np.ndarray
     words: np.ndarray
     links: sparse.csr_array
+    _scored: dict = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.weights)
+
+    @cached_property
+    def letters(self) -> np.ndarray:
+        """(G,) float64: words of each group, at least 1."""
+        return np.maximum(self.words.sum(axis=1, dtype=np.float64), 1)
+
+    def score(self, labels: np.ndarray) -> np.ndarray:
+        """Return (G, K) log-likelihoods under the clusters of (G,) labels (`score_groups`); the last ones are kept."""
+        if not np.array_equal(self._scored.get("labels"), labels):
+            self._scored.update(labels=labels, scores=score_groups(self.words, labels, _count(labels))[0])
+        return self._scored["scores"]
 
 
 def make_link_matrix(count: int, first: np.ndarray, second: np.ndarray, numbers: np.ndarray) -> sparse.csr_array:
@@ -88,8 +101,8 @@ def find_clusters(
     seed: int,
     seedings: int,
     report: Callable[[str], None] = lambda line: None,
-) -> tuple[np.ndarray, list[int]]:
-    """Return the cluster of each group, and the objectives of the k-means that it began with. Not collective.
+) -> tuple[np.ndarray, Clustering | None]:
+    """Return the cluster of each group, and the k-means that it began with, if any. Not collective.
 
     Args:
         fragments: in the whole job; what is too small for a cluster is measured by it.
@@ -97,7 +110,7 @@ def find_clusters(
         seed, seedings: of k-means.
 
     Returns:
-        (G,) int64, from 0 on without gaps, and a number for each iteration, in lattice units.
+        (G,) int64, from 0 on without gaps, and the clustering in lattice units.
 
     Raises:
         ConfigError: there are fewer than k different groups.
@@ -108,27 +121,27 @@ def find_clusters(
     start = min(start, len(np.unique(points.points, axis=0)))
     fewest = k or 1
     if start < 2 and fewest == 1:
-        return np.zeros(len(cores), np.int64), []
-    labels, objectives = _overcluster(points, start, seed, seedings)
+        return np.zeros(len(cores), np.int64), None
+    labels, clustering = _overcluster(points, start, seed, seedings, report)
     labels = _refine(cores, labels, _ROUNDS)
     labels = _drop_small(cores, labels, fragments, fewest)
     report(f"{start} clusters to begin with, {_count(labels)} after each group chose its own")
     labels = _merge(cores, _settle(cores, labels, fewest), fewest, is_counted=k is not None)
     labels = _drop_small(cores, labels, fragments, fewest)
     if _count(labels) < fewest:
-        return _overcluster(points, k, seed, seedings)
+        return _overcluster(points, k, seed, seedings, report)
     for _ in range(2):
         spread = _spread(cores, labels)
         labels = spread if _count(spread) >= fewest else labels
     labels = _settle(cores, labels, fewest)
     report(f"{_count(labels)} clusters that lie apart")
-    return labels, objectives
+    return labels, clustering
 
 
-def _overcluster(points: Points, k: int, seed: int, seedings: int) -> tuple[np.ndarray, list[int]]:
-    clustering = run_kmeans(points, k, seed, seedings)
+def _overcluster(points: Points, k: int, seed: int, seedings: int, report) -> tuple[np.ndarray, Clustering]:
+    clustering = run_kmeans(points, k, seed, seedings, report)
     labels = points.get_distances(clustering.centroids)[0].astype(np.int64)
-    return _renumber(labels), clustering.objectives
+    return _renumber(labels), clustering
 
 
 def _count(labels: np.ndarray) -> int:
@@ -144,7 +157,7 @@ def _refine(cores: Cores, labels: np.ndarray, rounds: int) -> np.ndarray:
     for _ in range(rounds):
         if _count(labels) == 1:
             break
-        better = score_groups(cores.words, labels, _count(labels))[0].argmax(axis=1)
+        better = cores.score(labels).argmax(axis=1)
         moved = (better != labels).sum()
         labels = _renumber(better)
         if moved <= _SETTLED * len(labels):
@@ -154,7 +167,7 @@ def _refine(cores: Cores, labels: np.ndarray, rounds: int) -> np.ndarray:
 
 def _give_up(cores: Cores, labels: np.ndarray, lost: np.ndarray) -> np.ndarray:
     """Give the groups of the lost clusters (K,) bool to the best of the others."""
-    scores = score_groups(cores.words, labels, _count(labels))[0]
+    scores = cores.score(labels).copy()
     scores[:, lost] = -np.inf
     return _renumber(np.where(lost[labels], scores.argmax(axis=1), labels))
 
@@ -185,8 +198,7 @@ def measure_distances(cores: Cores, labels: np.ndarray) -> np.ndarray:
     Each group's place between two clusters is the difference of its log-likelihoods by letter.
     """
     count = _count(labels)
-    scores, _ = score_groups(cores.words, labels, count)
-    letters = np.maximum(cores.words.sum(axis=1, dtype=np.float64), 1)
+    scores, letters = cores.score(labels), cores.letters
     member = sparse.csr_array((np.ones(len(labels)), (np.arange(len(labels)), labels)), shape=(len(labels), count))
     crossings = (member.T @ cores.links @ member).toarray()
     degrees = crossings.sum(axis=1) / np.bincount(labels, minlength=count)
@@ -249,7 +261,7 @@ def _settle(cores: Cores, labels: np.ndarray, fewest: int) -> np.ndarray:
     for _ in range(_SETTLING_ROUNDS):
         if _count(labels) == 1:
             break
-        better = classify_groups(cores.words, labels, _count(labels))
+        better = classify_groups(cores.score(labels), cores.letters, labels)
         if len(np.unique(better)) < fewest or np.array_equal(better, labels):
             break
         labels = _renumber(better)
@@ -264,7 +276,7 @@ def _spread(cores: Cores, labels: np.ndarray) -> np.ndarray:
     count = _count(labels)
     if count == 1:
         return labels
-    scores, _ = score_groups(cores.words, labels, count)
+    scores = cores.score(labels)
     rows = np.arange(len(labels))
     own = scores[rows, labels]
     others = scores.copy()

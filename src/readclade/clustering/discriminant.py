@@ -9,45 +9,41 @@ the heavy tails of Student's t.
 
 import numpy as np
 
-from readclade.clustering.composition import score_groups
-
 _OWN_SHARE = 0.6  # of a large cluster's own covariance against that of all clusters pooled
 _HALF_TRUST = 10  # groups at which half of that share holds
 _RIDGE = 1e-3
 _FREEDOM = 6.0  # degrees of Student's t
 
 
-def place_groups(words: np.ndarray, labels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return where groups lie: (G, count) log-likelihoods per letter less their mean, and (G,) letters.
+def place_groups(scores: np.ndarray, letters: np.ndarray) -> np.ndarray:
+    """Return (G, K), where groups lie: log-likelihoods per letter less their mean.
 
     Args:
-        words: (G, 4096) float32 counts.
-        labels: (G,) int64, 0 .. count - 1; a group's own cluster is taken without it.
+        scores: (G, K) log-likelihoods under the models of the clusters, a group's own cluster taken without it.
+        letters: (G,) words of each group, > 0.
     """
-    letters = np.maximum(words.sum(axis=1, dtype=np.float64), 1)
-    scores, _ = score_groups(words, labels, count)
     places = scores / letters[:, None]
-    return places - places.mean(axis=1, keepdims=True), letters
+    return places - places.mean(axis=1, keepdims=True)
 
 
-def classify_groups(words: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
+def classify_groups(scores: np.ndarray, letters: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return (G,) int64, for each group the cluster in whose spread it lies best.
 
     Args:
-        words: (G, 4096) float32 counts.
-        labels: (G,) int64, 0 .. count - 1, each taken at least once; count >= 2.
+        scores, letters: as `place_groups`, K >= 2.
+        labels: (G,) int64, 0 .. K - 1, each taken at least once.
     """
-    places, letters = place_groups(words, labels, count)
+    count = scores.shape[1]
     # Places add up to zero: one coordinate less says the same.
     basis = np.linalg.svd(np.ones((1, count)))[2][1:].T
-    points = places @ basis
+    points = place_groups(scores, letters) @ basis
     members = [labels == label for label in range(count)]
     middles = np.stack([np.average(points[inside], axis=0, weights=letters[inside]) for inside in members])
     deviations = points - middles[labels]
     pooled = _get_covariance(deviations, letters)
     # The fewer letters, the more chance: the spread of a group shorter than the median is taken wider.
     widening = np.maximum(np.median(letters) / letters, 1)
-    evidence = np.empty((len(labels), count))
+    evidence = np.empty((len(points), count))
     for label, inside in enumerate(members):
         own = _OWN_SHARE * inside.sum() / (inside.sum() + _HALF_TRUST)
         covariance = own * _get_covariance(deviations[inside], letters[inside]) + (1 - own) * pooled

@@ -14,7 +14,7 @@ from readclade.clustering.communicator import gather_rows, run_on_each
 from readclade.clustering.composition import SCORE_STEPS, count_words, make_models, score_fragments
 from readclade.clustering.discovery import Cores, find_clusters, make_link_matrix
 from readclade.clustering.exchange import Layout, look_up
-from readclade.clustering.linking import LinkedFragments
+from readclade.clustering.linkage import Linkage
 from readclade.clustering.pooling import Groups, sum_by_owner
 from readclade.clustering.sequences import Sequences
 from readclade.hashing import scramble
@@ -35,12 +35,14 @@ class Discovery:
         labels: (G,) int64, cluster of each.
         models: (K, 4096) float64, composition model of each cluster.
         objectives: (iterations,) float64, of the k-means that was begun with, in lattice units.
+        agreement: of its seedings (`Clustering`).
     """
 
     ids: np.ndarray
     labels: np.ndarray
     models: np.ndarray
     objectives: np.ndarray
+    agreement: float
 
 
 def _are_large(groups: Groups, is_short: bool) -> np.ndarray:
@@ -72,7 +74,7 @@ def find_places(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 def discover(
     layout: Layout,
-    linked: LinkedFragments,
+    linkage: Linkage,
     roots: np.ndarray,
     groups: Groups,
     calibration: Calibration,
@@ -92,23 +94,27 @@ def discover(
     ids = choose_cores(comm, groups, is_short)
     if k is not None and len(ids) < 2 * k:
         return None
-    cores = _gather_cores(layout, linked, roots, groups, sequences, ids)
+    cores = _gather_cores(layout, linkage, roots, groups, sequences, ids)
     report(f"{len(ids):,} groups to find clusters from")
 
-    def find() -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    def find() -> Discovery | None:
         if cores is None:
             return None
-        labels, objectives = find_clusters(cores, calibration, layout.count, k, seed, seedings, report)
-        counts = [
-            cores.words[labels == label].sum(axis=0, dtype=np.float64) for label in range(labels.max(initial=0) + 1)
-        ]
-        return labels, make_models(np.stack(counts)), np.array(objectives, np.float64)
+        labels, clustering = find_clusters(cores, calibration, layout.count, k, seed, seedings, report)
+        clusters = labels.max(initial=0) + 1
+        counts = [cores.words[labels == label].sum(axis=0, dtype=np.float64) for label in range(clusters)]
+        return Discovery(
+            ids,
+            labels,
+            make_models(np.stack(counts)),
+            np.array(clustering.objectives if clustering else [], np.float64),
+            clustering.agreement if clustering else np.nan,
+        )
 
-    labels, models, objectives = comm.bcast(run_on_each(comm, find))
-    return Discovery(ids, labels, models, objectives)
+    return comm.bcast(run_on_each(comm, find))
 
 
-def _gather_cores(layout, linked: LinkedFragments, roots, groups: Groups, sequences, ids: np.ndarray) -> Cores | None:
+def _gather_cores(layout, linkage: Linkage, roots, groups: Groups, sequences, ids: np.ndarray) -> Cores | None:
     """Return on rank 0 what is known of the groups of these ids. Collective."""
     comm = layout.comm
     own = find_places(ids, roots)
@@ -116,9 +122,9 @@ def _gather_cores(layout, linked: LinkedFragments, roots, groups: Groups, sequen
     total = np.empty_like(words) if comm.rank == 0 else None
     comm.Reduce(words, total, op=MPI.SUM)
 
-    kept = linked.links.consistency >= _LEAST_CONSISTENCY
-    first = own[layout.local(linked.links.first[kept])]
-    second = find_places(ids, look_up(layout, linked.links.second[kept], roots))
+    kept = linkage.consistency >= _LEAST_CONSISTENCY
+    first = own[layout.local(linkage.first[kept])]
+    second = find_places(ids, look_up(layout, linkage.second[kept], roots))
     crossing = (first >= 0) & (second >= 0) & (first != second)
     first, second = first[crossing], second[crossing]
     pairs = np.minimum(first, second) * max(len(ids), 1) + np.maximum(first, second)

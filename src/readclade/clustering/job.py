@@ -7,7 +7,6 @@ each group is a cluster (`lsh`). Rank 0 writes, shard by shard.
 
 import hashlib
 import json
-import resource
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,10 +21,12 @@ from readclade.clustering.communicator import check_size, gather_rows, run_on_ea
 from readclade.clustering.exchange import Layout, look_up
 from readclade.clustering.finding import Discovery, count_cores, discover, find_places, place_fragments
 from readclade.clustering.kmeans import run_kmeans
-from readclade.clustering.linking import LinkedFragments, Links, link_fragments
+from readclade.clustering.linkage import Linkage, load_linkage, take_linkage
+from readclade.clustering.linking import link_fragments
 from readclade.clustering.outputs import Outcome, write_outcome
 from readclade.clustering.points import Points
 from readclade.clustering.pooling import Groups, gather_sample, measure_deviations, pool_groups
+from readclade.clustering.progress import FOUND, LINKED, READ, Progress
 from readclade.clustering.sample import Entry, Part, list_entries, load_part
 from readclade.clustering.sketches import choose_sketch
 from readclade.errors import ConfigError, InputError
@@ -78,15 +79,12 @@ def cluster_fragments(
             f"k = {parameters.k} is larger than the number of fragments, {layout.count}",
             remedy="set clustering: k to a smaller number",
         )
-
-    def note(line: str) -> None:
-        # Linux counts in kilobytes.
-        report(f"{line}; {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GB on rank 0")
-
+    note = Progress(report)
+    note.begin(READ)
     mine = range(comm.rank, len(entries), comm.size)
     part = run_on_each(comm, lambda: load_part([entries[number] for number in mine], entries[0].manifest.d))
     known = sum_integers(comm, np.array([part.known.sum()], np.int64))[0]
-    note(f"{len(entries)} shards on {comm.size} ranks; {known:,} of {layout.count:,} fragments have an embedding")
+    note(f"{len(entries)} shards on {comm.size} ranks; {known:,} of {layout.count:,} fragments have an embedding", 1)
     if not known:
         raise InputError(
             f"none of the {layout.count:,} fragments holds anything that could be embedded",
@@ -96,16 +94,21 @@ def cluster_fragments(
     # One thread for matrix products: the ranks already use all cores, and block sums keep their order.
     with threadpool_limits(1):
         checkpoints = Checkpoints(comm, Path(out), _get_fingerprint(entries), report)
-        linked = _link(layout, entries, part, checkpoints, note)
-        outcome = _cluster(layout, linked, part, parameters, checkpoints, note)
+        note.begin(LINKED)
+        linkage = _link(layout, entries, part, checkpoints, note)
+        note.begin(FOUND)
+        outcome = _cluster(layout, linkage, part, parameters, checkpoints, note)
         description = {
             **{name: value for name, value in asdict(parameters).items() if name != "k"},
             "k": "auto" if parameters.k is None else parameters.k,
             "manifests": json.dumps(sorted({entry.manifest.fingerprint for entry in entries})),
         }
+        note.begin(1)
+        if np.isfinite(outcome.agreement):
+            description["seeding_agreement"] = round(outcome.agreement, 6)
         write_outcome(layout, entries, part, outcome, description, Path(out))
     checkpoints.remove()
-    note(f"wrote {out}")
+    note(f"wrote {out}", 1)
 
 
 def _get_fingerprint(entries: list[Entry]) -> str:
@@ -117,64 +120,31 @@ def _hash_json(value) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
-def _link(layout: Layout, entries, part: Part, checkpoints: Checkpoints, note) -> LinkedFragments:
-    """Link the fragments, or take what an earlier run linked; keep of the links those between groups. Collective."""
+def _link(layout: Layout, entries, part: Part, checkpoints: Checkpoints, note) -> Linkage:
+    """Link the fragments, or take what an earlier run linked. Collective."""
     platform = entries[0].manifest.platform
-    names = {number: f"links-{number:05d}" for number in range(layout.comm.rank, len(entries), layout.comm.size)}
-    if checkpoints.have_all(list(names.values())):
+
+    def link() -> Linkage:
+        return take_linkage(layout, link_fragments(layout, part.sequences, platform, part.error_rates, note))
+
+    is_short = choose_sketch(platform, np.nan).is_short
+    linkage, is_resumed = load_linkage(layout, checkpoints, len(entries), is_short, link)
+    if is_resumed:
+        note.skip()
         note("links taken from the checkpoint of an earlier run")
-        saved = run_on_each(layout.comm, lambda: [checkpoints.load(name) for name in names.values()])
-
-        def join(key: str, like: np.ndarray) -> np.ndarray:
-            return np.concatenate([like, *(one[key] for one in saved)])
-
-        links = Links(*(join(field, np.zeros(0, dtype)) for field, dtype in _LINK_FIELDS))
-        return LinkedFragments(
-            [join(f"level{level}", np.zeros(0, np.int64)) for level in range(3)],
-            links,
-            join("repelled", np.zeros((0, 2), np.int64)),
-            join("representatives", np.zeros(0, np.int64)),
-            join("multiplicities", np.zeros(0, np.float32)),
-            choose_sketch(platform, 0.0),
-        )
-    linked = link_fragments(layout, part.sequences, platform, part.error_rates, note)
-    inner = linked.levels[0]
-    crossing = inner[layout.local(linked.links.first)] != look_up(layout, linked.links.second, inner)
-    links = Links(*(getattr(linked.links, field)[crossing] for field, _ in _LINK_FIELDS))
-    linked = LinkedFragments(
-        linked.levels, links, linked.repelled, linked.representatives, linked.multiplicities, linked.rule
-    )
-    for number, name in names.items():
-        begin, end = layout.firsts[number : number + 2]
-        rows = slice(*np.searchsorted(layout.ids, [begin, end]))
-        inside = slice(*np.searchsorted(links.first, [begin, end]))
-        arrays = {field: getattr(links, field)[inside] for field, _ in _LINK_FIELDS}
-        arrays |= {f"level{level}": roots[rows] for level, roots in enumerate(linked.levels)}
-        pairs = slice(*np.searchsorted(linked.repelled[:, 0], [begin, end]))
-        arrays |= {"repelled": linked.repelled[pairs], "representatives": linked.representatives[rows]}
-        checkpoints.save(name, **arrays, multiplicities=linked.multiplicities[rows])
-    return linked
+    return linkage
 
 
-_LINK_FIELDS = (
-    ("first", np.int64),
-    ("second", np.int64),
-    ("strength", np.int64),
-    ("overlap", np.int64),
-    ("consistency", np.float32),
-)
-
-
-def _cluster(layout: Layout, linked, part: Part, parameters: Parameters, checkpoints, note) -> Outcome:
+def _cluster(layout: Layout, linkage: Linkage, part: Part, parameters: Parameters, checkpoints, note) -> Outcome:
     """Return the clusters of this rank's fragments. Collective."""
     comm = layout.comm
-    data = (part.embeddings, part.bases, part.known, linked.multiplicities)
+    data = (part.embeddings, part.bases, part.known, linkage.multiplicities)
     if parameters.algorithm == "lsh":
-        roots = linked.levels[-1]
+        roots = linkage.levels[-1]
         groups = pool_groups(layout, roots, *data)
     else:
-        roots, groups = _choose_groups(layout, linked, data)
-    deviations = _sample_deviations(layout, linked, roots, groups, data)
+        roots, groups = _choose_groups(layout, linkage, data)
+    deviations = _sample_deviations(layout, linkage, roots, groups, data)
     useful = groups.fragments > 0
     rows = np.column_stack([groups.bases[useful], groups.vectors[useful]]).astype(np.float64)
     sample = gather_sample(comm, groups.ids[useful], rows)
@@ -186,55 +156,55 @@ def _cluster(layout: Layout, linked, part: Part, parameters: Parameters, checkpo
     calibration = comm.bcast(calibration)
     kind = "whitened: too little is linked to measure noise" if calibration.is_whitening else "calibrated"
     total = comm.allreduce(int(useful.sum()))
-    note(f"{total:,} groups, {calibration.directions.shape[1]} directions, {kind}")
+    note(f"{total:,} groups, {calibration.directions.shape[1]} directions, {kind}", 0.1)
     points = Points(comm, calibration.to_lattice(groups.vectors[useful]), groups.bases[useful], groups.ids[useful])
     if parameters.algorithm == "lsh":
         labels = _number_groups(layout, groups, roots, part.known)
-        return Outcome(labels, roots, points, calibration, np.zeros(0))
+        return Outcome(labels, roots, points, calibration)
     # Links depend on the data alone, clusters on the parameters too.
     name = f"clusters-{_hash_json(asdict(parameters))[:16]}"
     saved = comm.bcast(run_on_each(comm, lambda: None if comm.rank else checkpoints.load(name)))
     if saved:
+        note.skip()
         note("clusters taken from the checkpoint of an earlier run")
         found = Discovery(**saved)
     else:
-        options = (linked.rule.is_short, parameters.k, parameters.seed, parameters.seedings, note)
-        found = discover(layout, linked, roots, groups, calibration, part.sequences, *options)
+        options = (linkage.is_short, parameters.k, parameters.seed, parameters.seedings, note)
+        found = discover(layout, linkage, roots, groups, calibration, part.sequences, *options)
         if found and comm.rank == 0:
             checkpoints.save(name, **vars(found))
     if found is None:
         note("too few groups are large enough for composition models: k-means alone decides")
         clustering = run_kmeans(points, parameters.k, parameters.seed, parameters.seedings, note)
-        objectives = np.array(clustering.objectives, np.float64)
         held = np.full(len(layout.ids), -1, np.int64)
         held[layout.local(points.identifiers)] = points.get_distances(clustering.centroids)[0]
         labels = np.where(part.known, look_up(layout, roots, held), -1)
-    else:
-        objectives = found.objectives
-        labels = place_fragments(layout, roots, part.sequences, part.known, found)
-        note(f"{len(found.models)} clusters; {comm.allreduce(int((labels >= 0).sum())):,} fragments placed")
-    return Outcome(labels, roots, points, calibration, objectives)
+        objectives = np.array(clustering.objectives, np.float64)
+        return Outcome(labels, roots, points, calibration, objectives, clustering.agreement)
+    labels = place_fragments(layout, roots, part.sequences, part.known, found)
+    note(f"{len(found.models)} clusters; {comm.allreduce(int((labels >= 0).sum())):,} fragments placed", 1)
+    return Outcome(labels, roots, points, calibration, found.objectives, float(found.agreement))
 
 
-def _choose_groups(layout: Layout, linked: LinkedFragments, data) -> tuple[np.ndarray, Groups]:
+def _choose_groups(layout: Layout, linkage: Linkage, data) -> tuple[np.ndarray, Groups]:
     """Return each fragment's group and the groups: the outermost level that has enough large ones. Collective.
 
     A small sample has few of the largest groups, too few to tell clusters by. Short reads always use the largest:
     smaller ones scatter so much by chance that a genome falls into two.
     """
-    for roots in reversed(linked.levels[-1:] if linked.rule.is_short else linked.levels):
+    for roots in reversed(linkage.levels[-1:] if linkage.is_short else linkage.levels):
         groups = pool_groups(layout, roots, *data)
-        if count_cores(layout.comm, groups, linked.rule.is_short) >= _ENOUGH_CORES:
+        if count_cores(layout.comm, groups, linkage.is_short) >= _ENOUGH_CORES:
             break
     return roots, groups
 
 
-def _sample_deviations(layout: Layout, linked: LinkedFragments, roots, groups: Groups, data) -> np.ndarray:
+def _sample_deviations(layout: Layout, linkage: Linkage, roots, groups: Groups, data) -> np.ndarray:
     """Return on every rank (m, 1 + d) a sample of the parts of groups: bases, and deviation from the group's mean.
 
     The parts are the innermost groups for short reads, and the reads themselves for long ones. Collective.
     """
-    inner = linked.levels[0] if linked.rule.is_short else layout.ids
+    inner = linkage.levels[0] if linkage.is_short else layout.ids
     parts = pool_groups(layout, inner, *data)
     deviations = measure_deviations(layout, parts, groups, roots)
     useful = (parts.fragments > 0) & ~np.isnan(deviations[:, 0])

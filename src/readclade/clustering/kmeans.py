@@ -3,16 +3,19 @@
 Seeding is k-means|| (Bahmani et al. 2012, "Scalable k-means++"); iterations are Lloyd's, weighted by bases.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from mpi4py import MPI
 
+from readclade.clustering.communicator import sum_integers
 from readclade.clustering.points import Points
 from readclade.errors import ConfigError
 from readclade.hashing import scramble
 
 _ROUNDS = 5
 _MAX_ITERATIONS = 300
+_MOST_COMPARED = 1024  # clusters
 _TOLERANCE = 1_000_000  # stop when an iteration gains less than this part of the objective
 
 
@@ -24,15 +27,18 @@ class Clustering:
         centroids: (k, r) int64 lattice coordinates.
         objectives: weighted sum of squared lattice distances before each iteration and at the end.
         seeding: number of the seeding that won.
+        agreement: mean adjusted Rand index of its clusters, over points, with those of the other seedings; NaN without
+            any, and with more than 1,024 clusters, where it would cost too much.
     """
 
     centroids: np.ndarray
     objectives: list[int]
     seeding: int
+    agreement: float = np.nan
 
 
 def run_kmeans(points: Points, k: int, seed: int = 0, seedings: int = 4, report=lambda line: None) -> Clustering:
-    """Cluster the points; of several seedings the one with the lowest objective wins. Collective.
+    """Cluster the points; of several seedings the one with the lowest objective wins, the first of equals. Collective.
 
     Args:
         k: number of clusters, 1 .. number of points.
@@ -47,16 +53,42 @@ def run_kmeans(points: Points, k: int, seed: int = 0, seedings: int = 4, report=
             f"k = {k} is larger than the number of groups that can be clustered, {points.count}",
             remedy="set clustering: k to a smaller number",
         )
-    best = None
+    found = []
     for seeding in range(seedings):
         clustering = _iterate(points, seed_centroids(points, k, seed * 1009 + seeding), seeding)
         report(
             f"seeding {seeding + 1} of {seedings}: {len(clustering.objectives)} iterations,"
             f" objective {clustering.objectives[-1]:.6e}"
         )
-        if best is None or clustering.objectives[-1] < best.objectives[-1]:
-            best = clustering
-    return best
+        found.append(clustering)
+    best = min(found, key=lambda clustering: clustering.objectives[-1])
+    others = [clustering for clustering in found if clustering is not best]
+    if not others or k > _MOST_COMPARED:
+        return best
+    labels = points.get_distances(best.centroids)[0]
+    indices = [measure_agreement(points.comm, labels, points.get_distances(other.centroids)[0], k) for other in others]
+    return replace(best, agreement=float(np.mean(indices)))
+
+
+def measure_agreement(comm: MPI.Comm, one: np.ndarray, other: np.ndarray, k: int) -> float:
+    """Return the adjusted Rand index of two clusterings of all ranks' points. Collective.
+
+    Args:
+        one, other: (n,) labels 0 .. k - 1 of this rank's points.
+
+    Source:
+        Hubert and Arabie 1985, "Comparing partitions".
+    """
+    places = one.astype(np.int64) * k + other
+    table = sum_integers(comm, np.bincount(places, minlength=k * k)).reshape(k, k)
+
+    def count_pairs(sizes: np.ndarray) -> int:
+        return int((sizes * (sizes - 1) // 2).sum())
+
+    together, in_one, in_other = map(count_pairs, (table, table.sum(axis=1), table.sum(axis=0)))
+    chance = in_one * in_other / max(count_pairs(table.sum()), 1)
+    most = (in_one + in_other) / 2
+    return 1.0 if most == chance else (together - chance) / (most - chance)
 
 
 def _iterate(points: Points, centroids: np.ndarray, seeding: int) -> Clustering:

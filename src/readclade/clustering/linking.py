@@ -29,6 +29,7 @@ _LONG_NEIGHBOURS = 12
 _LEAST_LONG_HITS = 4
 _LONGEST_BARE_END = 6  # times the expected distance of two hits
 _ERROR_STEPS = 10_000
+_SKETCHED, _WEIGHED = 0.4, 0.8  # shares of the time that linking takes
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def link_fragments(
     sequences: Sequences,
     platform: str,
     error_rates: np.ndarray,
-    report: Callable[[str], None] = lambda line: None,
+    report: Callable[[str, float], None] = lambda line, done: None,
     rows_in_flight: int = ROWS_IN_FLIGHT,
 ) -> LinkedFragments:
     """Link and group the fragments of all ranks. Collective.
@@ -101,6 +102,7 @@ def link_fragments(
         sequences: of this rank's fragments, in the order of `layout.ids`.
         platform: of the sample; "illumina" reads are short, all others long.
         error_rates: (n,) float32, errors per base of each of this rank's fragments, NaN where unknown.
+        report: called with lines of progress, and how much of the work is done (0 to 1).
         rows_in_flight: how many shared k-mers a rank weighs at a time; has no influence on the result.
 
     Raises:
@@ -120,13 +122,14 @@ def link_fragments(
     del sketch
     report(
         f"{entries:,} k-mers of length {rule.k} kept, {rule.density:.3g} of all; {copies:,} fragments are copies;"
-        f" k-mers that occur more than {buckets.bound:,} times belong to repeats"
+        f" k-mers that occur more than {buckets.bound:,} times belong to repeats",
+        _SKETCHED,
     )
-    links, repelled = _weigh(layout, buckets, sequences.lengths, rule, rows_in_flight)
+    links, repelled = _weigh(layout, buckets, sequences.lengths, rule, rows_in_flight, report)
     multiplicities = look_up(layout, representatives, buckets.multiplicities)
     del buckets
     total, against = sum_integers(comm, np.array([len(links), len(repelled)], np.int64))
-    report(f"{total:,} links; {against:,} pairs of reads only resemble one another")
+    report(f"{total:,} links; {against:,} pairs of reads only resemble one another", _WEIGHED)
 
     sizes = np.ones(len(wanted), np.int64) if rule.is_short else sequences.lengths
     bounds = SHORT_BOUNDS if rule.is_short else LONG_BOUNDS
@@ -134,11 +137,13 @@ def link_fragments(
     levels = [look_up(layout, representatives, level) for level in levels]
     counts = sum_integers(comm, np.array([(level == layout.ids).sum() for level in levels], np.int64))
     made = ", ".join(f"{count:,} of at most {bound:,}" for count, bound in zip(counts, bounds, strict=True))
-    report(f"groups: {made} {'fragments' if rule.is_short else 'bases'}; {rounds} rounds")
+    report(f"groups: {made} {'fragments' if rule.is_short else 'bases'}; {rounds} rounds", 1)
     return LinkedFragments(levels, links, repelled, representatives, multiplicities, rule)
 
 
-def _weigh(layout: Layout, buckets: SharedBuckets, lengths, rule: SketchRule, budget: int) -> tuple[Links, np.ndarray]:
+def _weigh(
+    layout: Layout, buckets: SharedBuckets, lengths, rule: SketchRule, budget: int, report
+) -> tuple[Links, np.ndarray]:
     """Return this rank's links and repelled pairs. Collective."""
     neighbours = _SHORT_NEIGHBOURS if rule.is_short else _LONG_NEIGHBOURS
     parts = [_join_short(np.zeros(1, np.int64), *np.zeros((2, 0), np.uint64), layout.ids)]
@@ -148,6 +153,9 @@ def _weigh(layout: Layout, buckets: SharedBuckets, lengths, rule: SketchRule, bu
             parts.append(_join_short(rows.begins, rows.mine, rows.theirs, ids))
         else:
             parts.append(_join_long(layout, rows, ids, lengths, rule))
+        if len(ids) and rows.end < len(layout.ids):
+            done = rows.end / len(layout.ids)
+            report(f"{done:.0%} of the fragments linked", _SKETCHED + done * (_WEIGHED - _SKETCHED))
     links, repelled = zip(*parts, strict=True)
     names = Links.__dataclass_fields__
     return (

@@ -1,7 +1,7 @@
 """The files of the cluster stage: clusters.h5, assignments.parquet and binning.tsv."""
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import h5py
@@ -68,13 +68,15 @@ class Outcome:
         calibration: that gave them.
         objectives: (iterations,) float64, of k-means, in lattice units, before each iteration and at the end; empty for
             lsh.
+        agreement: of the seedings of k-means, NaN where there is none.
     """
 
     labels: np.ndarray
     roots: np.ndarray
     points: Points
     calibration: Calibration
-    objectives: np.ndarray
+    objectives: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    agreement: float = np.nan
 
 
 def write_outcome(
