@@ -51,10 +51,14 @@ class Cluster:
 
 @dataclass(frozen=True)
 class ClusterModel:
-    """What clusters.h5 holds: sizes and bases (k,), objective (iterations,), mean (d,), calibration (d, r)."""
+    """What clusters.h5 holds: sizes and bases (k,), objective (iterations,), mean (d,), calibration (d, r).
+
+    Clusters for which two_relatives (k,) is not 0 probably hold two relatives.
+    """
 
     sizes: np.ndarray
     bases: np.ndarray
+    two_relatives: np.ndarray
     objective: np.ndarray
     mean: np.ndarray
     calibration: np.ndarray
@@ -159,7 +163,8 @@ def read_model(path: Path, d: int) -> ClusterModel:
     """
     try:
         with h5py.File(path) as file:
-            arrays = {name: np.asarray(file[name]) for name in ("sizes", "bases", "objective", "mean", "calibration")}
+            names = ("sizes", "bases", "two_relatives", "objective", "mean", "calibration")
+            arrays = {name: np.asarray(file[name]) for name in names}
             parameters = {name: _format_attribute(value) for name, value in sorted(file.attrs.items())}
     except KeyError as error:
         raise fail(f"lacks a data set: {error.args[0]}", path, "cluster") from None
@@ -167,8 +172,9 @@ def read_model(path: Path, d: int) -> ClusterModel:
         raise fail(f"cannot be read as HDF5: {error}", path, "cluster") from None
     if arrays["mean"].shape != (d,) or arrays["calibration"].shape[:1] != (d,) or arrays["calibration"].ndim != 2:
         raise fail(f"does not fit embeddings of {d} values", path, "cluster")
-    if arrays["sizes"].shape != arrays["bases"].shape or arrays["sizes"].ndim != 1:
-        raise fail("has sizes and bases that do not fit each other", path, "cluster")
+    shapes = {arrays[name].shape for name in ("sizes", "bases", "two_relatives")}
+    if len(shapes) != 1 or arrays["sizes"].ndim != 1:
+        raise fail("has sizes, bases and marks of two relatives that do not fit each other", path, "cluster")
     return ClusterModel(**arrays, parameters=parameters)
 
 

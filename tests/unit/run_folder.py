@@ -125,6 +125,7 @@ def _write_clusters(folder: Path, name: str, names: list[str], clusters: np.ndar
     with h5py.File(folder / "cluster/clusters.h5", "w") as file:
         file["centroids"] = np.zeros((len(taxa), D))
         file["sizes"], file["bases"] = sizes, 8 * sizes
+        file["two_relatives"] = np.zeros(len(taxa), np.uint8)
         file["objective"] = np.array([3.0, 2.0, 1.5])
         file["mean"], file["calibration"] = np.zeros(D), np.eye(D)[:, :2]
         file.attrs.update(k=len(taxa), seed=0)

@@ -147,12 +147,14 @@ def test_clusters_h5_opens_as_netcdf_with_named_dimensions(result):
             "calibrated_centroids": ("cluster", "direction"),
             "sizes": ("cluster",),
             "bases": ("cluster",),
+            "homology": ("cluster",),
+            "two_relatives": ("cluster",),
             "objective": ("iteration",),
             "mean": ("dimension",),
             "calibration": ("dimension", "direction"),
         }
         for name in file.variables:
-            assert np.array_equal(file[name][:], result.arrays[name]), name
+            assert np.array_equal(file[name][:], result.arrays[name], equal_nan=True), name
         assert file.algorithm == "kmeans"
         assert file.k == 5
 
@@ -422,6 +424,7 @@ def test_write_clusters_leaves_nothing_when_it_fails(tmp_path):
         "centroids": np.zeros((2, 1)),
         "sizes": np.ones(2, np.int64),
         "bases": np.ones(2, np.int64),
+        "homology": np.zeros(2),
         "objective": np.zeros(1),
     }
     calibration = Calibration(np.zeros(3), np.ones((3, 1)), np.ones((3, 1)), True)

@@ -80,7 +80,7 @@ def placed(genomes):
     sequences = encode(reads)
     own = np.where(np.arange(40) < 2, np.arange(40), -1)
     models = make_models(count_words(sequences, own, 2))
-    return sequences, Discovery(np.array([0, 1]), np.array([1, 0]), models[::-1], np.zeros(0), np.nan)
+    return sequences, Discovery(np.array([0, 1]), np.array([1, 0]), models[::-1], np.zeros(0), np.nan, np.zeros(2))
 
 
 def test_place_fragments_gives_cores_their_own_cluster_and_others_the_likeliest(placed):
@@ -106,7 +106,7 @@ def test_place_fragments_leaves_out_what_is_unknown_or_not_clear(placed):
     known = np.arange(40) != 7
     labels = place_fragments(make_layout(40), np.arange(40), sequences, known, found)
     assert labels[7] == -1
-    rest = (found.objectives, found.agreement)
+    rest = (found.objectives, found.agreement, found.homology)
     twins = Discovery(found.ids, found.labels, found.models[[0, 0]], *rest)
     labels = place_fragments(make_layout(40), np.arange(40), sequences, known, twins)
     assert labels.tolist() == [1, 0] + [-1] * 38
@@ -114,7 +114,7 @@ def test_place_fragments_leaves_out_what_is_unknown_or_not_clear(placed):
 
 def test_place_fragments_puts_all_that_is_known_into_the_only_cluster(placed):
     sequences, found = placed
-    rest = (found.objectives, found.agreement)
+    rest = (found.objectives, found.agreement, found.homology)
     alone = Discovery(found.ids[:0], found.labels[:0], found.models[:1], *rest)
     labels = place_fragments(make_layout(40), np.arange(40), sequences, np.arange(40) % 3 > 0, alone)
     assert labels.tolist() == [0 if i % 3 else -1 for i in range(40)]

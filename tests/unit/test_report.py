@@ -8,6 +8,7 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from run_folder import RunFolder, add_sample, make_run, write_config
@@ -139,6 +140,22 @@ def test_write_report_more_clusters_taxa_and_genomes_than_are_shown(tmp_path):
     assert "c60 Genus59 species59" in words
     assert "c61 " not in words
     assert "10 more in results/s/taxa.tsv" in words
+
+
+def test_write_report_marks_clusters_that_probably_hold_two_relatives(tmp_path):
+    run = make_run(tmp_path)
+    add_sample(run, "s", [0, 1] * 20)
+    assert Page(write(run)).get_words().count("probably two relatives") == 1  # what it means
+    with h5py.File(tmp_path / "results/s/cluster/clusters.h5", "a") as file:
+        file["two_relatives"][1] = 1
+    words = Page(write(run)).get_words()
+    assert words.count("probably two relatives") == 2
+    assert "probably two relatives" in words[words.index("c2 ") :].split("c3")[0]
+    with h5py.File(tmp_path / "results/s/cluster/clusters.h5", "a") as file:
+        del file["two_relatives"]
+        file["two_relatives"] = np.zeros(5, np.uint8)
+    with pytest.raises(InputError, match="marks of two relatives that do not fit"):
+        write(run)
 
 
 def test_write_report_map_holds_no_more_than_the_configured_fragments(run):

@@ -14,6 +14,7 @@ from readclade.clustering.communicator import gather_rows, run_on_each
 from readclade.clustering.composition import SCORE_STEPS, count_words, make_models, score_fragments
 from readclade.clustering.discovery import Cores, find_clusters, make_link_matrix
 from readclade.clustering.exchange import Layout, look_up
+from readclade.clustering.homology import find_homologs, measure_homology, sample_words
 from readclade.clustering.linkage import Linkage
 from readclade.clustering.pooling import Groups, sum_by_owner
 from readclade.clustering.sequences import Sequences
@@ -36,6 +37,7 @@ class Discovery:
         models: (K, 4096) float64, composition model of each cluster.
         objectives: (iterations,) float64, of the k-means that was begun with, in lattice units.
         agreement: of its seedings (`Clustering`).
+        homology: (K,) float64, share of each cluster with a homologous partner in it (`homology`).
     """
 
     ids: np.ndarray
@@ -43,6 +45,7 @@ class Discovery:
     models: np.ndarray
     objectives: np.ndarray
     agreement: float
+    homology: np.ndarray
 
 
 def _are_large(groups: Groups, is_short: bool) -> np.ndarray:
@@ -95,6 +98,7 @@ def discover(
     if k is not None and len(ids) < 2 * k:
         return None
     cores = _gather_cores(layout, linkage, roots, groups, sequences, ids)
+    proteins = sample_words(comm, sequences, find_places(ids, roots))
     report(f"{len(ids):,} groups to find clusters from")
 
     def find() -> Discovery | None:
@@ -109,6 +113,7 @@ def discover(
             make_models(np.stack(counts)),
             np.array(clustering.objectives if clustering else [], np.float64),
             clustering.agreement if clustering else np.nan,
+            measure_homology(find_homologs(proteins, len(ids)), labels, cores.weights, clusters),
         )
 
     return comm.bcast(run_on_each(comm, find))

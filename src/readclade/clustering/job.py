@@ -20,6 +20,7 @@ from readclade.clustering.checkpoints import Checkpoints
 from readclade.clustering.communicator import check_size, gather_rows, run_on_each, sum_integers
 from readclade.clustering.exchange import Layout, look_up
 from readclade.clustering.finding import Discovery, count_cores, discover, find_places, place_fragments
+from readclade.clustering.homology import TWO_RELATIVES
 from readclade.clustering.kmeans import run_kmeans
 from readclade.clustering.linkage import Linkage, load_linkage, take_linkage
 from readclade.clustering.linking import link_fragments
@@ -183,7 +184,10 @@ def _cluster(layout: Layout, linkage: Linkage, part: Part, parameters: Parameter
         return Outcome(labels, roots, points, calibration, objectives, clustering.agreement)
     labels = place_fragments(layout, roots, part.sequences, part.known, found)
     note(f"{len(found.models)} clusters; {comm.allreduce(int((labels >= 0).sum())):,} fragments placed", 1)
-    return Outcome(labels, roots, points, calibration, found.objectives, float(found.agreement))
+    doubtful = int((found.homology >= TWO_RELATIVES).sum())
+    if doubtful:
+        note(f"{doubtful} of them probably hold two relatives")
+    return Outcome(labels, roots, points, calibration, found.objectives, float(found.agreement), found.homology)
 
 
 def _choose_groups(layout: Layout, linkage: Linkage, data) -> tuple[np.ndarray, Groups]:

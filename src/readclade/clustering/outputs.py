@@ -13,6 +13,7 @@ from mpi4py import MPI
 from readclade.clustering.calibration import LATTICE_STEPS, Calibration
 from readclade.clustering.communicator import sum_integers
 from readclade.clustering.exchange import Layout, look_up
+from readclade.clustering.homology import TWO_RELATIVES
 from readclade.clustering.points import Points
 from readclade.clustering.sample import Entry, Part
 from readclade.files import remove_leftovers, replace_when_done
@@ -69,6 +70,8 @@ class Outcome:
         objectives: (iterations,) float64, of k-means, in lattice units, before each iteration and at the end; empty for
             lsh.
         agreement: of the seedings of k-means, NaN where there is none.
+        homology: (clusters,) float64, share of each cluster with a homologous partner in it (`homology`), or None
+            where it was not measured.
     """
 
     labels: np.ndarray
@@ -77,6 +80,7 @@ class Outcome:
     calibration: Calibration
     objectives: np.ndarray = field(default_factory=lambda: np.zeros(0))
     agreement: float = np.nan
+    homology: np.ndarray | None = None
 
 
 def write_outcome(
@@ -120,6 +124,7 @@ def write_outcome(
                 "centroids": centroids / LATTICE_STEPS,
                 "sizes": sizes,
                 "bases": bases,
+                "homology": np.full(k, np.nan) if outcome.homology is None else outcome.homology[order],
                 "objective": outcome.objectives / LATTICE_STEPS**2,
             }
             write_clusters(out, arrays, outcome.calibration, description)
@@ -169,7 +174,8 @@ def write_clusters(out: Path, arrays: dict[str, np.ndarray], calibration: Calibr
     """Write clusters.h5, which opens as netCDF-4 too: every dataset has named dimensions.
 
     Args:
-        arrays: centroids (k, r) in calibrated units, sizes (k,) fragments, bases (k,), objective (iterations,).
+        arrays: centroids (k, r) in calibrated units, sizes (k,) fragments, bases (k,), homology (k,) share, NaN where
+            not measured, objective (iterations,).
         calibration: written beside them, and used for the centroids in the space of the embeddings.
         attributes: parameters, as numbers and strings.
     """
@@ -179,6 +185,8 @@ def write_clusters(out: Path, arrays: dict[str, np.ndarray], calibration: Calibr
         "calibrated_centroids": (arrays["centroids"], ("cluster", "direction")),
         "sizes": (arrays["sizes"], ("cluster",)),
         "bases": (arrays["bases"], ("cluster",)),
+        "homology": (arrays["homology"], ("cluster",)),
+        "two_relatives": ((arrays["homology"] >= TWO_RELATIVES).astype(np.uint8), ("cluster",)),
         "objective": (arrays["objective"], ("iteration",)),
         "mean": (calibration.mean, ("dimension",)),
         "calibration": (calibration.directions, ("dimension", "direction")),

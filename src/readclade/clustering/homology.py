@@ -1,0 +1,180 @@
+"""Whether a cluster holds two relatives: most genes of one genome have no near relative in the same genome.
+
+Two species of one genus share most of their proteins, though their DNA differs at every third letter. So groups of one
+cluster are compared by what they would translate to: words of eight amino acids, in all six frames, sampled by hash.
+Two groups are *homologous* where they share such words, most of them spelled differently in DNA: parts of one place,
+and copies of a mobile element, spell them alike. Of a single genome few groups have a homologous partner; of two
+relatives in one cluster many.
+"""
+
+import numba
+import numpy as np
+from mpi4py import MPI
+
+from readclade.clustering.communicator import gather_rows
+from readclade.clustering.sequences import Sequences
+from readclade.clustering.sketches import mix
+
+_AMINO_ACIDS = 8  # of a word
+_LETTERS = 3 * _AMINO_ACIDS
+# By codon in the order AAA, AAC, AAG, AAT, ACA, ...: the standard genetic code.
+_CODE = "KNKNTTTTRSRSIIMIQHQHPPPPRRRRLLLLEDEDAAAAGGGGVVVV*Y*YSSSS*CWCLFLF"
+_STOP = 255
+_WORDS = 3_000_000  # that rank 0 compares, about
+_MOST_DENSITY = 0.25
+_MOST_GROUPS = 4  # that share a word: more belong to a family, not to a pair of relatives
+_LEAST_WORDS = 5  # that two homologous groups share
+_LEAST_PART = 0.005  # of the words of the group that has fewer
+_MOST_ALIKE = 0.5  # of the words that are spelled differently, how many may be spelled alike
+TWO_RELATIVES = 0.2  # share of a cluster's stretch with a homologous partner in it, from which two relatives are likely
+
+
+def _make_table() -> np.ndarray:
+    acids = sorted(set(_CODE) - {"*"})
+    return np.array([_STOP if acid == "*" else acids.index(acid) for acid in _CODE], np.uint8)
+
+
+@numba.njit(cache=True)
+def _scan(codes, offsets, groups, table, threshold, words, spellings, owners):
+    """Write the kept words of all six frames, how DNA spells them, and their groups, as far as there is room.
+
+    Returns:
+        how many there are.
+    """
+    count = 0
+    two, five = np.uint64(2), np.uint64(5)
+    spelling_mask = (np.uint64(1) << np.uint64(2 * _LETTERS)) - np.uint64(1)
+    word_mask = (np.uint64(1) << np.uint64(5 * _AMINO_ACIDS)) - np.uint64(1)
+    # By strand and frame: the last eight amino acids, and how many stand in a row without a stop.
+    proteins, runs = np.zeros((2, 3), np.uint64), np.zeros((2, 3), np.int64)
+    spelled = np.zeros(2, np.uint64)
+    for i in range(len(groups)):
+        if groups[i] < 0:
+            continue
+        for read in (2 * i, 2 * i + 1):
+            runs[:] = 0
+            known = 0
+            for position in range(offsets[read], offsets[read + 1]):
+                code = np.uint64(codes[position])
+                if code > 3:
+                    known = 0
+                    runs[:] = 0
+                    continue
+                spelled[0] = ((spelled[0] << two) | code) & spelling_mask
+                spelled[1] = (spelled[1] >> two) | ((np.uint64(3) - code) << np.uint64(2 * _LETTERS - 2))
+                known += 1
+                if known < 3:
+                    continue
+                frame = position % 3
+                for strand in range(2):
+                    codon = spelled[0] & np.uint64(63) if strand == 0 else spelled[1] >> np.uint64(2 * _LETTERS - 6)
+                    acid = table[np.int64(codon)]
+                    if acid == _STOP:
+                        runs[strand, frame] = 0
+                        continue
+                    runs[strand, frame] += 1
+                    if strand == 0:
+                        protein = ((proteins[0, frame] << five) | np.uint64(acid)) & word_mask
+                    else:
+                        protein = (proteins[1, frame] >> five) | (np.uint64(acid) << np.uint64(5 * _AMINO_ACIDS - 5))
+                    proteins[strand, frame] = protein
+                    if runs[strand, frame] < _AMINO_ACIDS:
+                        continue
+                    word = mix(protein)
+                    if word < threshold:
+                        if count < len(words):
+                            words[count], spellings[count], owners[count] = word, spelled[strand], groups[i]
+                        count += 1
+    return count
+
+
+def sample_words(comm: MPI.Comm, sequences: Sequences, groups: np.ndarray) -> np.ndarray:
+    """Return (w, 3) int64, the groups' sampled words, once each and in order: word, spelling, group. Collective.
+
+    Rank 0 gets those of all ranks, about 4 million at most, and the others none.
+
+    Args:
+        groups: (n,) int64, group of each of this rank's fragments, or -1 for none.
+    """
+    own = int(sequences.lengths[groups >= 0].sum())
+    density = min(_MOST_DENSITY, _WORDS / max(comm.allreduce(own), 1))
+    threshold = np.uint64(int(density * 2**64))
+    room = int(2 * own * density) + 4096  # both strands have words, and stops leave some of this free
+    while True:
+        (words, spellings), owners = np.empty((2, room), np.uint64), np.empty(room, np.int64)
+        arguments = (sequences.codes, sequences.offsets, groups, _make_table(), threshold)
+        count = _scan(*arguments, words, spellings, owners)
+        if count <= room:
+            break
+        room = count  # the same words over and over
+    rows = np.column_stack([words[:count].view(np.int64), spellings[:count].view(np.int64), owners[:count]])
+    rows = gather_rows(comm, _sort_once(rows))
+    return _sort_once(rows if comm.rank == 0 else rows[:0])
+
+
+def _sort_once(rows: np.ndarray) -> np.ndarray:
+    """Return `np.unique(rows, axis=0)`, which takes several times as long."""
+    rows = rows[np.lexsort(rows.T[::-1])]
+    return rows[_differ(rows)]
+
+
+def _differ(rows: np.ndarray) -> np.ndarray:
+    """Return (n,) bool: whether a row is another than the one before."""
+    return np.concatenate([np.ones(min(len(rows), 1), bool), (rows[1:] != rows[:-1]).any(axis=1)])
+
+
+def find_homologs(words: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return (p,) and (p,) int64: pairs of homologous groups, the smaller number first.
+
+    Args:
+        words: of `sample_words`.
+        count: number of groups.
+    """
+    numbers = np.cumsum(_differ(words[:, :1])) - 1
+    places = np.unique(numbers * count + words[:, 2])
+    held = np.bincount(places % count, minlength=count)
+    shared, _ = _pair(places // count, places % count, count)
+    pairs, totals = np.unique(shared, return_counts=True)
+    alike, rows = _pair(np.cumsum(_differ(words[:, :2])) - 1, words[:, 2], count)
+    # A word that two groups spell alike in two ways counts once.
+    alike = _sort_once(np.column_stack([alike, numbers[rows]]))[:, 0]
+    known, counts = np.unique(alike, return_counts=True)
+    same = np.zeros(len(pairs), np.int64)
+    inside = np.isin(known, pairs)
+    same[np.searchsorted(pairs, known[inside])] = counts[inside]
+    first, second = pairs // count, pairs % count
+    different = totals - np.minimum(same, totals)
+    homologous = different >= np.maximum(_LEAST_WORDS, _LEAST_PART * np.minimum(held[first], held[second]))
+    homologous &= same <= _MOST_ALIKE * different
+    return first[homologous], second[homologous]
+
+
+def _pair(keys: np.ndarray, groups: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return first * count + second of all groups, ascending within a key, with one key, and where each key begins."""
+    begins = np.flatnonzero(np.diff(keys, prepend=-1))
+    sizes = np.diff(begins, append=len(keys))
+    pairs, rows = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for size in range(2, _MOST_GROUPS + 1):
+        chosen = begins[sizes == size]
+        for one in range(size):
+            for other in range(one + 1, size):
+                pairs.append(groups[chosen + one] * count + groups[chosen + other])
+                rows.append(chosen)
+    return np.concatenate(pairs), np.concatenate(rows)
+
+
+def measure_homology(
+    homologs: tuple[np.ndarray, np.ndarray], labels: np.ndarray, weights: np.ndarray, clusters: int
+) -> np.ndarray:
+    """Return (clusters,) float64: the share of each cluster's stretch that has a homologous partner in the cluster.
+
+    Args:
+        labels: (G,) int64, cluster of each group.
+        weights: (G,) int64, stretch of each group.
+    """
+    first, second = homologs
+    inside = labels[first] == labels[second]
+    has_partner = np.zeros(len(labels), bool)
+    has_partner[first[inside]] = has_partner[second[inside]] = True
+    total = np.bincount(labels, weights, minlength=clusters)
+    return np.bincount(labels, weights * has_partner, minlength=clusters) / np.maximum(total, 1)
