@@ -15,6 +15,7 @@ from s3_server import S3Server
 from readclade import embedding, shard_store, storage
 from readclade.embedding import ShardEmbedder, embed_reads
 from readclade.errors import InputError, StorageError
+from readclade.kmer import KmerEmbedder
 from readclade.manifest import read_manifest
 from readclade.reads import summarise_reads
 from readclade.tables import Lane
@@ -145,6 +146,18 @@ def test_embed_reads_on_s3_change_of_parameters_never_mixes(fetched, bucket, run
     assert len(shard_store.list_intact(new, out)) == SHARDS
     fresh = run_here(fetched, f"{bucket}/fresh", k=5)
     assert fresh == new
+
+
+def test_embed_reads_on_s3_change_of_the_embedders_revision_remakes_all(fetched, bucket, run_here, monkeypatch):
+    out = f"{bucket}/out"
+    old = run_here(fetched, out)
+    monkeypatch.setattr(KmerEmbedder, "revision", "next")
+    lines = []
+    new = run_here(fetched, out, report=lines.append)
+    assert lines == []  # nothing was there already
+    assert new.embedder["revision"] == "next"
+    assert not {shard.file for shard in old.shards} & {shard.file for shard in new.shards}
+    assert sorted(get_content(out)) == ["manifest.json", "progress.json", *sorted(shard.file for shard in new.shards)]
 
 
 def test_embed_reads_on_s3_interrupted_run_resumes(fetched, bucket, run_here, monkeypatch):
