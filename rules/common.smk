@@ -5,7 +5,6 @@ import json
 import os
 import shlex
 import sys
-from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -42,6 +41,9 @@ try:
     tables.check_genomes(config["cleaning"]["remove"])
 except ReadcladeError as error:
     raise WorkflowError(str(error)) from None
+
+
+OBJECTS = storage.Lookup(tables.PARSE_PATIENCE_S)
 
 
 wildcard_constraints:
@@ -143,10 +145,9 @@ def get_object_versions(wildcards):
     ]
 
 
-@cache
 def get_object_version(url):
-    """Return the version of an object, as S3 told it when the table was checked."""
-    info = storage.find(url, tables.PARSE_PATIENCE_S)
+    """Return the version of an object when the workflow was parsed."""
+    info = OBJECTS.find(url)
     return info and info.etag
 
 

@@ -16,7 +16,7 @@ import botocore.session
 from botocore.exceptions import BotoCoreError, ClientError
 
 WEED = Path(sys.executable).with_name("weed")
-_IDENTITIES = {"admin": ["Admin", "Read", "Write", "List", "Tagging"], "reader": ["Read", "List"]}
+_IDENTITIES = {"admin": ["Admin", "Read", "Write", "List", "Tagging"], "reader": ["Read", "List"], "getter": ["Read"]}
 
 
 def find_free_ports(count: int) -> list[int]:

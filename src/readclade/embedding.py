@@ -20,7 +20,7 @@ import ray
 
 from readclade import shard_store, storage
 from readclade.embedders import Embedder, get_embedder
-from readclade.errors import InputError
+from readclade.errors import InputError, StorageError
 from readclade.files import hash_file
 from readclade.fragments import read_batches
 from readclade.manifest import Manifest, Shard
@@ -86,10 +86,21 @@ class ShardEmbedder:
         self._metrics = ActorMetrics(self._reads["sample"], self._embedder)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list]:
-        """Make the shards whose numbers are in batch["shard"]; return them as columns."""
+        """Make the shards whose numbers are in batch["shard"]; return them as columns.
+
+        Raises:
+            StorageError: a disk is full or may not be written; Ray loses the file that an OSError names.
+        """
         shards, usages = [], []
         for index in batch["shard"]:
-            shards.append(self.make_shard(int(index)))
+            try:
+                shards.append(self.make_shard(int(index)))
+            except OSError as error:
+                raise StorageError(
+                    error.strerror or str(error),
+                    path=error.filename,
+                    remedy="check the space and the permissions there; TMPDIR moves what is made before it goes to S3",
+                ) from error
             usages.append(to_row(self._metrics.finish(shards[-1])))
         return {"shard": list(batch["shard"]), "usage": usages} | {
             field: [getattr(shard, field) for shard in shards] for field in Shard.__dataclass_fields__

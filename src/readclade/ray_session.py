@@ -53,8 +53,9 @@ def _start_ray(actors: int, address: str | None) -> None:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.raise_original_map_exception = True  # Ray Data's own wrapper loses its cause on the way to the driver
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)  # our own lines of progress say what a person needs
+    # Our own lines of progress say what a person needs; what Ray Data logs with a traceback is raised, too.
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     if address is None:
         # Workers inherit the environment: they must find the library that runs here, however it came onto the path.
         paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]

@@ -215,6 +215,11 @@ def _describe(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
 
+def get_status(error: InputError) -> int | None:
+    """Return the HTTP status of the answer that an error of `call` tells of, or None where there was none."""
+    return getattr(error.__cause__, "response", {}).get("ResponseMetadata", {}).get("HTTPStatusCode")
+
+
 def find_object(url: str, patience: float | None = None) -> ObjectInfo | None:
     """Return what S3 tells of an object, or None where the bucket has none of this key.
 
@@ -225,7 +230,7 @@ def find_object(url: str, patience: float | None = None) -> ObjectInfo | None:
     try:
         head = call("head_object", url, patience, Bucket=bucket, Key=key)
     except InputError as error:
-        status = getattr(error.__cause__, "response", {}).get("ResponseMetadata", {}).get("HTTPStatusCode")
+        status = get_status(error)
         if status not in (400, 403, 404):
             raise
         # The answer to HEAD has no body that could tell a missing object from a missing bucket or wrong credentials.
@@ -236,10 +241,17 @@ def find_object(url: str, patience: float | None = None) -> ObjectInfo | None:
     return ObjectInfo(head["ContentLength"], head["ETag"].strip('"'), head["Metadata"].get("sha256"))
 
 
-def list_objects(prefix: str, patience: float | None = None) -> Iterator[tuple[str, ObjectInfo]]:
-    """Yield the key below a prefix (relative to it) and size of each object, a thousand in one call."""
+def list_objects(
+    prefix: str, patience: float | None = None, delimiter: str | None = None
+) -> Iterator[tuple[str, ObjectInfo]]:
+    """Yield the key below a prefix (relative to it), size and version of each object, a thousand in one call.
+
+    Args:
+        patience: seconds for which each call is tried again; None for the environment's.
+        delimiter: keys that have it after the prefix are left out.
+    """
     bucket, key = split_url(prefix)
-    arguments = {"Bucket": bucket, "Prefix": key}
+    arguments = {"Bucket": bucket, "Prefix": key} | ({"Delimiter": delimiter} if delimiter else {})
     while True:
         page = call("list_objects_v2", prefix, patience, **arguments)
         for entry in page.get("Contents", ()):

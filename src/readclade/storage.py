@@ -7,6 +7,7 @@ or a multipart upload that S3 makes visible when it is complete.
 import hashlib
 import io
 import os
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,6 +17,7 @@ from readclade.files import hash_file, remove_leftovers, replace_when_done
 from readclade.s3 import ObjectInfo
 
 _COPY_BYTES = 4 << 20
+_MOST_LISTED = 5000  # objects of a prefix that are listed to find a few of them: five requests
 
 
 def is_s3(location: str | os.PathLike[str]) -> bool:
@@ -64,6 +66,43 @@ def list_sizes(folder: str | os.PathLike[str], patience: float | None = None) ->
             return {e.name: e.stat().st_size for e in entries if e.is_file() and not e.name.endswith(".tmp")}
     except FileNotFoundError:
         return {}
+
+
+class Lookup:
+    """Finds many files as they stand at one time; the objects of one prefix of S3 are asked for together.
+
+    Where a prefix holds very many objects or may not be listed, each file is asked for by itself.
+
+    Args:
+        patience: seconds for which S3 is tried again; None for the environment's.
+    """
+
+    def __init__(self, patience: float | None = None):
+        self._patience = patience
+        self._folders: dict[str, dict[str, ObjectInfo] | None] = {}
+
+    def find(self, location: str) -> ObjectInfo | None:
+        """Return size and version of a file, or None where there is none.
+
+        Raises:
+            InputError: as `find` does.
+        """
+        folder, _, name = location.rpartition("/")
+        if not is_s3(location) or not s3.split_url(location)[1]:
+            return find(location, self._patience)
+        if folder not in self._folders:
+            self._folders[folder] = self._list(folder)
+        objects = self._folders[folder]
+        return find(location, self._patience) if objects is None else objects.get(name)
+
+    def _list(self, folder: str) -> dict[str, ObjectInfo] | None:
+        try:
+            listed = list(islice(s3.list_objects(f"{folder}/", self._patience, "/"), _MOST_LISTED + 1))
+        except InputError as error:
+            if s3.get_status(error) != 403:
+                raise
+            return None  # who may read may not always list; wrong credentials are told by asking for the file
+        return dict(listed) if len(listed) <= _MOST_LISTED else None
 
 
 def open_read(location: str | os.PathLike[str], etag: str | None = None) -> BinaryIO:

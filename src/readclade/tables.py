@@ -16,7 +16,7 @@ from jsonschema.exceptions import ValidationError
 from readclade.errors import ConfigError, InputError
 from readclade.remote import check_url, is_other_accession, is_remote, is_run
 from readclade.schemas import Validator, describe, fill_defaults, load_schema, read_typed, suggest
-from readclade.storage import find, is_s3
+from readclade.storage import Lookup, is_s3
 
 # How long S3 is tried while a table is checked: a person is waiting.
 PARSE_PATIENCE_S = 15.0
@@ -72,14 +72,14 @@ class _Row:
     def fail(self, message: str, remedy: str) -> NoReturn:
         raise InputError(message, path=self.path, line=self.line, remedy=remedy)
 
-    def find_reads(self, column: str, seen: dict[str, int], ask_s3: bool) -> str:
+    def find_reads(self, column: str, seen: dict[str, int], lookup: Lookup | None) -> str:
         """Return an entry for reads: a run's accession or an address as it stands, else the path of a file."""
         entry = self.cells[column]
         if not is_remote(entry):
             return self.find_file(column, seen)
         if is_s3(entry):
-            if ask_s3:
-                self._look_on_s3(column, entry)
+            if lookup is not None:
+                self._look_on_s3(column, entry, lookup)
         elif is_run(entry):
             if column == "fq2" or self.cells.get("fq2") not in (None, INTERLEAVED):
                 self.fail(
@@ -124,9 +124,9 @@ class _Row:
             self.fail(f"{column} '{entry}' is already listed in line {seen[key]}", "list every file only once")
         seen[key] = self.line
 
-    def _look_on_s3(self, column: str, url: str) -> None:
+    def _look_on_s3(self, column: str, url: str, lookup: Lookup) -> None:
         try:
-            is_missing = find(url, PARSE_PATIENCE_S) is None
+            is_missing = lookup.find(url) is None
         except InputError as error:
             self.fail(f"{column} '{url}' {error.message}", error.remedy)
         if is_missing:
@@ -149,6 +149,7 @@ def read_samples(path: str | PathLike[str], ask_s3: bool = True) -> dict[str, Sa
     samples: dict[str, Sample] = {}
     lines: dict[str, int] = {}
     seen: dict[str, int] = {}
+    lookup = Lookup(PARSE_PATIENCE_S) if ask_s3 else None
     for row in _read_rows(path, "samples"):
         name, platform, fq2 = row.cells["sample"], row.cells["platform"], row.cells.get("fq2")
         if fq2 is not None and platform != "illumina":
@@ -156,8 +157,8 @@ def read_samples(path: str | PathLike[str], ask_s3: bool = True) -> dict[str, Sa
                 f"sample '{name}' has platform {platform}, whose reads have no mates, but fq2 is '{fq2}'",
                 "leave fq2 empty, or correct the platform",
             )
-        fq1 = row.find_reads("fq1", seen, ask_s3)
-        lane = Lane(fq1, fq2 if fq2 in (None, INTERLEAVED) else row.find_reads("fq2", seen, ask_s3))
+        fq1 = row.find_reads("fq1", seen, lookup)
+        lane = Lane(fq1, fq2 if fq2 in (None, INTERLEAVED) else row.find_reads("fq2", seen, lookup))
         truth = row.find_file("truth") if "truth" in row.cells else None
         sample = samples.get(name, Sample(name, platform, (), None))
         for column, here, there in (("platform", platform, sample.platform), ("truth", truth, sample.truth)):

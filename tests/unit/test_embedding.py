@@ -16,6 +16,7 @@ from readclade import embedding
 from readclade.embedders import get_embedder
 from readclade.embedding import ShardEmbedder, embed_reads
 from readclade.errors import ConfigError, InputError
+from readclade.kmer import KmerEmbedder
 from readclade.manifest import Manifest, read_manifest
 from readclade.projection import Projection
 from readclade.reads import summarise_reads
@@ -245,7 +246,9 @@ def test_embed_reads_unusable_progress_starts_afresh(reads, whole, tmp_path, run
     assert get_content(out) == content
 
 
-@pytest.mark.parametrize(("change", "shards"), [({"k": 5}, 5), ({"d": 8}, 5), ("reads", 2), ("code", 5)])
+@pytest.mark.parametrize(
+    ("change", "shards"), [({"k": 5}, 5), ({"d": 8}, 5), ("reads", 2), ("code", 5), ("revision", 5)]
+)
 def test_embed_reads_change_remakes_all_and_removes_stale_shards(
     reads, fetch, tmp_path, run_here, monkeypatch, change, shards
 ):
@@ -257,6 +260,8 @@ def test_embed_reads_change_remakes_all_and_removes_stale_shards(
         reads = fetch(tmp_path, 100, skip=10)
     elif change == "code":
         monkeypatch.setattr(embedding, "hash_file", lambda path: path.name)
+    elif change == "revision":
+        monkeypatch.setattr(KmerEmbedder, "revision", "next")
     else:
         options = change
     lines = []

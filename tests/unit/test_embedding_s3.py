@@ -1,5 +1,6 @@
 """Phase 1 with its reads and its shards on a real S3 server, read and written by real Ray actors."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -9,10 +10,12 @@ import sys
 import pyarrow.parquet as pq
 import pytest
 from ray.cluster_utils import Cluster
+from s3_server import S3Server
 
 from readclade import embedding, shard_store, storage
 from readclade.embedding import ShardEmbedder, embed_reads
 from readclade.errors import InputError, StorageError
+from readclade.kmer import KmerEmbedder
 from readclade.manifest import read_manifest
 from readclade.reads import summarise_reads
 from readclade.tables import Lane
@@ -145,6 +148,18 @@ def test_embed_reads_on_s3_change_of_parameters_never_mixes(fetched, bucket, run
     assert fresh == new
 
 
+def test_embed_reads_on_s3_change_of_the_embedders_revision_remakes_all(fetched, bucket, run_here, monkeypatch):
+    out = f"{bucket}/out"
+    old = run_here(fetched, out)
+    monkeypatch.setattr(KmerEmbedder, "revision", "next")
+    lines = []
+    new = run_here(fetched, out, report=lines.append)
+    assert lines == []  # nothing was there already
+    assert new.embedder["revision"] == "next"
+    assert not {shard.file for shard in old.shards} & {shard.file for shard in new.shards}
+    assert sorted(get_content(out)) == ["manifest.json", "progress.json", *sorted(shard.file for shard in new.shards)]
+
+
 def test_embed_reads_on_s3_interrupted_run_resumes(fetched, bucket, run_here, monkeypatch):
     monkeypatch.setattr(embedding, "_S3_PAUSE_S", 0)
     out, made, make_shard = f"{bucket}/out", [], ShardEmbedder.make_shard
@@ -242,8 +257,9 @@ def test_embed_reads_full_disk_of_a_node_leaves_nothing_half(fetched, bucket, ru
     """The shard is made on the node's disk before it goes to S3."""
     (small_disk / "ballast").write_bytes(bytes((1 << 20) - 8192))
     monkeypatch.setattr("tempfile.tempdir", str(small_disk))
-    with pytest.raises(OSError, match="No space left on device"):
+    with pytest.raises(StorageError, match="No space left on device") as caught:
         run_here(fetched, f"{bucket}/out")
+    assert caught.value.path.startswith(f"{small_disk}/readclade-")
     assert list(storage.list_sizes(f"{bucket}/out")) == ["progress.json"]
     assert [path.name for path in small_disk.iterdir()] == ["ballast"]
 
@@ -252,9 +268,76 @@ def test_embed_reads_full_local_disk_leaves_nothing_half(fetched, run_here, smal
     out = small_disk / "out"
     out.mkdir()
     (small_disk / "ballast").write_bytes(bytes((1 << 20) - 32768))
-    with pytest.raises(OSError, match="No space left on device"):
+    with pytest.raises(StorageError, match="No space left on device") as caught:
         run_here(tmp_path / "local/reads/reads.json", out)
+    assert caught.value.path == str(out / "shard-00000.parquet")
     assert [path.name for path in out.iterdir()] == ["progress.json"]
     (small_disk / "ballast").unlink()
     run_here(tmp_path / "local/reads/reads.json", out)
     assert len(list(out.glob("*.parquet"))) == SHARDS
+
+
+def test_embed_fragments_names_the_file_that_fills_the_disk(fetched, small_disk, repository, tmp_path):
+    """The script itself, as its rule runs it: the error of an actor's disk reaches the person without a traceback."""
+    (small_disk / "ballast").write_bytes(bytes((1 << 20) - 32768))
+    script, out = repository / "scripts/embed_fragments.py", small_disk / "out"
+    done = subprocess.run(
+        [sys.executable, script, "--actors", "2", "--reads", "reads.json", "--out", out],
+        cwd=tmp_path / "local/reads",
+        env=os.environ | {"PYTHONPATH": str(repository / "src"), "RAY_USAGE_STATS_ENABLED": "0"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 1
+    error = done.stderr[done.stderr.index("error: ") :]
+    assert error.startswith(f"error: {small_disk}/out/shard-0000")
+    assert "No space left on device" in error
+    assert "remedy: check the space" in error
+    assert "Traceback" not in done.stderr
+    # What an actor that was stopped meanwhile leaves has a temporary name; the next run removes it.
+    assert list(storage.list_sizes(out)) == ["progress.json"]
+
+
+@pytest.fixture
+def full_server(tmp_path, monkeypatch):
+    """Return an S3 server of its own, whose disk of 24 MiB has almost no space left, and the ballast that fills it."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    if (
+        not shutil.which("mount")
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", folder]).returncode
+    ):
+        pytest.skip("a file system of its own can be mounted by root only")
+    server = None
+    try:
+        server = S3Server(folder)
+        for name, value in server.get_environment().items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("READCLADE_S3_PATIENCE_S", "3")
+        server.make_client().create_bucket(Bucket="full")
+        ballast = folder / "ballast"
+        yield server, ballast
+    finally:
+        if server is not None:
+            server.kill()
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_upload_to_a_full_server_leaves_no_object_and_says_what_to_do(full_server, tmp_path):
+    _server, ballast = full_server
+    storage.write_bytes("s3://full/first", bytes(1000))
+    with open(ballast, "wb") as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(1 << 16))
+            file.flush()
+    (tmp_path / "shard").write_bytes(os.urandom(6 << 20))
+    with pytest.raises(StorageError) as caught:
+        storage.upload_file(tmp_path / "shard", "s3://full/shard")
+    assert caught.value.path == "s3://full/shard"
+    assert "space left" in caught.value.remedy
+    ballast.unlink()
+    assert storage.find("s3://full/shard") is None
+    assert storage.read_bytes("s3://full/first") == bytes(1000)
+    storage.upload_file(tmp_path / "shard", "s3://full/shard")
+    assert storage.get_sha256("s3://full/shard") == storage.get_sha256(tmp_path / "shard")

@@ -112,6 +112,53 @@ def test_list_sizes_of_more_than_a_page(bucket, monkeypatch):
     assert storage.list_sizes(f"{bucket}/many") == {str(number): number for number in range(5)}
 
 
+@pytest.fixture
+def calls(monkeypatch):
+    """Return the names of the operations of S3 that are asked for from now on."""
+    names, call = [], s3.call
+
+    def note(operation, *arguments, **options):
+        names.append(operation)
+        return call(operation, *arguments, **options)
+
+    monkeypatch.setattr(s3, "call", note)
+    return names
+
+
+def test_lookup_finds_the_files_of_a_prefix_by_one_listing(bucket, tmp_path, calls):
+    for name in ("a/1.fq", "a/2.fq", "a/b/3.fq", "top.fq"):
+        storage.write_bytes(f"{bucket}/{name}", name.encode())
+    (tmp_path / "local.fq").write_bytes(b"here")
+    names = ["a/1.fq", "a/2.fq", "a/missing.fq", "a/b/3.fq", "top.fq", "a"]
+    expected = [storage.find(f"{bucket}/{name}") for name in names]
+    calls.clear()
+    lookup = storage.Lookup(2)
+    found = [lookup.find(f"{bucket}/{name}") for name in names]
+    assert calls == ["list_objects_v2"] * 3  # a/, a/b/ and the bucket's own
+    assert [info and (info.size, info.etag) for info in found] == [info and (info.size, info.etag) for info in expected]
+    assert [info is None for info in found] == [False, False, True, False, False, True]
+    assert lookup.find(str(tmp_path / "local.fq")) == storage.find(tmp_path / "local.fq")
+
+
+def test_lookup_asks_for_each_file_where_a_prefix_holds_very_many(bucket, monkeypatch, calls):
+    monkeypatch.setattr(storage, "_MOST_LISTED", 2)
+    for name in "123":
+        storage.write_bytes(f"{bucket}/{name}.fq", b"data")
+    calls.clear()
+    lookup = storage.Lookup(2)
+    assert lookup.find(f"{bucket}/3.fq").size == 4
+    assert lookup.find(f"{bucket}/1.fq").size == 4
+    assert calls == ["list_objects_v2", "head_object", "head_object"]
+
+
+def test_lookup_by_who_may_read_and_not_list(bucket, use, calls):
+    storage.write_bytes(f"{bucket}/1.fq", b"data")
+    use("getter")
+    calls.clear()
+    assert storage.Lookup(2).find(f"{bucket}/1.fq").size == 4
+    assert calls == ["list_objects_v2", "head_object"]
+
+
 def test_upload_file_checksum_that_is_not_the_files_leaves_nothing(bucket, s3_server, tmp_path):
     (tmp_path / "file").write_bytes(b"data")
     with pytest.raises(InputError, match="changed while it was uploaded"):
