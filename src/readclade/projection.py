@@ -38,7 +38,9 @@ class Projection:
         Zeros everywhere mean "nothing is known": `cluster` leaves such fragments unassigned.
         """
         known = ~np.isnan(vectors[:, 0])
-        projected = (np.where(known[:, None], vectors, self.mean) - self.mean) @ self.components
+        centred = np.where(known[:, None], vectors, self.mean) - self.mean
+        # In float64: how float32 sums end depends on the machine, and shards made on another one must be the same.
+        projected = centred.astype(np.float64) @ self.components.astype(np.float64)
         rounded = np.where(known[:, None], projected, 0).astype(np.float16).astype(np.float32)
         # A fragment that equals the mean (the only one of its sample, say) is known all the same.
         rounded[known & ~rounded.any(axis=1), 0] = _SMALLEST
