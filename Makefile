@@ -20,7 +20,7 @@ unexport PYTHONPATH PYTHONHOME SNAKEMAKE_PROFILE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo test lint unit mpi workflow amber infra system-deps lock bench clean
+.PHONY: help install demo test lint unit mpi workflow cluster amber infra system-deps lock bench clean
 
 help: ## list the targets
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -47,6 +47,9 @@ mpi: $(DEV_ENV) ## test the clustering on several MPI ranks
 
 workflow: $(DEV_ENV) ## test the workflow from reads to report
 	$(PY) -m pytest $(PARALLEL) $(PYTEST_ARGS) tests/workflow
+
+cluster: $(DEV_ENV) ## run everything through a real Slurm, S3 and Ray on this machine, with faults (as root)
+	$(PY) -m pytest $(PYTEST_ARGS) tests/cluster
 
 amber: $(DEV_ENV) $(AMBER_ENV) ## compare the evaluation with AMBER's, installed in .venv-amber
 	$(PY) -m pytest $(PYTEST_ARGS) tests/amber

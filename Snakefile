@@ -24,6 +24,7 @@ include: "rules/stage.smk"
 include: "rules/cluster.smk"
 include: "rules/label.smk"
 include: "rules/report.smk"
+include: "rules/sync.smk"
 
 
 localrules:
@@ -39,3 +40,4 @@ rule all:
         "results/report.html",
         "results/ro-crate-metadata.json",
         get_bins(),
+        get_receipt(),

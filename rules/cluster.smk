@@ -1,6 +1,6 @@
 rule cluster:
     input:
-        manifest="staged/{sample}/manifest.json",
+        staged="staged/{sample}",
         script=str(BASEDIR / "scripts/cluster_fragments.py"),
         code=get_code("cluster_fragments"),
     output:
@@ -18,23 +18,25 @@ rule cluster:
         "logs/cluster/{sample}.benchmark.tsv"
     threads: 1
     resources:
-        # The launcher and the number of ranks are the profile's; the result does not depend on them.
+        # The launcher and the ranks on each node are the profile's; the result does not depend on them.
         mpi="mpiexec",
-        tasks=1,
+        nodes=1,
+        tasks_per_node=1,
         mem_mb=get_cluster_memory,
         runtime="12h",
     params:
         out=subpath(output.clusters, parent=True),
+        ranks=get_ranks,
         clustering=config["clustering"],
     conda:
         "../envs/cluster.yaml"
     message:
-        "Clustering the fragments of sample {wildcards.sample} on {resources.tasks} MPI ranks"
+        "Clustering the fragments of sample {wildcards.sample} on {params.ranks} MPI ranks"
     shell:
-        "{resources.mpi} -n {resources.tasks} python -m mpi4py {input.script:q} --manifest {input.manifest}"
+        "{resources.mpi} -n {params.ranks} python -m mpi4py {input.script:q} --manifest {input.staged}/manifest.json"
         " --out {params.out} --algorithm {params.clustering[algorithm]} --k {params.clustering[k]}"
         " --seed {params.clustering[seed]} --directions {params.clustering[directions]}"
-        " --seedings {params.clustering[seedings]} --ranks {resources.tasks} 2>&1 | tee {log}"
+        " --seedings {params.clustering[seedings]} --ranks {params.ranks} 2>&1 | tee {log}"
 
 
 rule write_bins:

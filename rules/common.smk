@@ -195,6 +195,12 @@ def get_embed_memory(wildcards, threads):
     return 2000 + 600 * threads
 
 
+def get_setting(rule, name, default):
+    """Return a resource that the profile sets for a rule, for what Snakemake asks before a job has its resources."""
+    resource = workflow.resource_settings._parsed_overwrite_resources.get(rule, {}).get(name)
+    return default if resource is None else resource.raw
+
+
 def add_figures_to_benchmarks():
     """Append the figures of `embed` to its benchmark files, which Snakemake writes when a job has ended."""
     for sample in SAMPLES:
@@ -217,13 +223,19 @@ def get_genomes_to_remove(wildcards):
     return [config["cleaning"]["remove"]] if config["cleaning"]["remove"] else []
 
 
-def get_cluster_memory(wildcards, input, threads):
-    """Return the megabytes that all ranks take together: their reads with all that links these, and their programs.
+def get_ranks(wildcards, resources):
+    """Return the number of MPI ranks: on each node equally many, so that no node runs out of memory first."""
+    return resources.nodes * resources.tasks_per_node
 
-    A profile gives as many threads as ranks where all ranks run on one machine.
+
+def get_cluster_memory(wildcards, input, attempt):
+    """Return the megabytes that the ranks of one node take together: reads with all that links these, and programs.
+
+    A launcher such as Slurm counts memory by the node. A second attempt gets more.
     """
-    os.stat(input.manifest)  # before `stage` has run, Snakemake takes this error for "to be determined"
-    return 12 * read_manifest(input.manifest).bases // 10**6 + 600 * threads
+    os.stat(input.staged)  # before `stage` has run, Snakemake takes this error for "to be determined"
+    nodes, tasks = (int(get_setting("cluster", name, 1)) for name in ("nodes", "tasks_per_node"))
+    return (12 * read_manifest(Path(input.staged) / "manifest.json").bases // 10**6 // nodes + 600 * tasks) * attempt
 
 
 def get_truth(wildcards):
@@ -251,6 +263,11 @@ def get_bins():
     return expand("results/{sample}/bins", sample=SAMPLES if config["bins"] else [])
 
 
+def get_receipt():
+    """Return the receipt of the copied results, where the profile names a place for them."""
+    return [] if get_setting("sync_results", "target", "none") == "none" else ["synced/receipt.json"]
+
+
 def get_reference_files():
     """Return the FASTA files of all references."""
     return [reference.fasta for reference in REFERENCES]
@@ -268,14 +285,14 @@ def is_damaged(path):
         raise WorkflowError(str(error)) from None
 
 
-def plan_damaged_shards(manifest):
-    """Put a manifest back on the plan if shards that it lists were lost, as --forcerun FILE would.
+def plan_damaged_shards(manifest, output=None):
+    """Put the output that holds a manifest back on the plan if shards were lost, as --forcerun OUTPUT would.
 
     Snakemake sees only the manifest, because the number of shards is not known before `fetch` has counted the reads.
     It calls input functions before it decides which jobs must run, and has no public way for a rule to say so.
     """
     if Path(manifest).exists() and is_damaged(Path(manifest)):
-        workflow.dag.forcefiles.add(manifest)
+        workflow.dag.forcefiles.add(output or manifest)
 
 
 def get_summary(wildcards):
@@ -286,5 +303,5 @@ def get_summary(wildcards):
 
 def get_manifest(wildcards):
     """Return the manifest that `stage` reads; plan it again where staged shards were lost."""
-    plan_damaged_shards(f"staged/{wildcards.sample}/manifest.json")
+    plan_damaged_shards(f"staged/{wildcards.sample}/manifest.json", f"staged/{wildcards.sample}")
     return f"shards/{wildcards.sample}/manifest.json"

@@ -27,7 +27,7 @@ rule index_references:
 
 rule label:
     input:
-        manifest="staged/{sample}/manifest.json",
+        staged="staged/{sample}",
         assignments="results/{sample}/cluster/assignments.parquet",
         clusters="results/{sample}/cluster/clusters.h5",
         index="references/index.parquet",
@@ -68,7 +68,7 @@ rule label:
     message:
         "Naming the clusters of sample {wildcards.sample}"
     shell:
-        "python {input.script:q} --manifest {input.manifest} --assignments {input.assignments}"
+        "python {input.script:q} --manifest {input.staged}/manifest.json --assignments {input.assignments}"
         " --clusters {input.clusters} --references {input.index} --out {params.out}"
         " --neighbours {params.labelling[neighbours]} --support {params.labelling[support]} 2>&1 | tee {log}"
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from readclade import storage
 from readclade.errors import InputError
 from readclade.lineage import UNCLASSIFIED
 from readclade.manifest import Manifest
@@ -185,8 +186,11 @@ def choose_fragments(fragments: int, most: int) -> np.ndarray:
     return np.sort(np.random.default_rng(0).choice(fragments, most, replace=False))
 
 
-def read_vectors(manifest: Manifest, folder: Path, ids: np.ndarray) -> np.ndarray:
+def read_vectors(manifest: Manifest, folder: str, ids: np.ndarray) -> np.ndarray:
     """Return the embeddings (n, d) float64 of the fragments whose ids, sorted, are given.
+
+    Args:
+        folder: of the shards, or their prefix on S3, from which only the pages that are needed come.
 
     Raises:
         InputError: a shard is missing or not of the manifest's form.
@@ -196,20 +200,20 @@ def read_vectors(manifest: Manifest, folder: Path, ids: np.ndarray) -> np.ndarra
         begin, end = np.searchsorted(ids, [shard.first_fragment, shard.first_fragment + shard.rows])
         if begin == end:
             continue
-        path = folder / shard.file
+        path = storage.join(folder, shard.file)
         try:
-            file = pq.ParquetFile(path)
-            if file.metadata.num_rows != shard.rows:
-                raise fail(f"holds {file.metadata.num_rows:,} fragments instead of {shard.rows:,}", path, "embed")
-            first = shard.first_fragment
-            for number in range(file.num_row_groups):
-                rows = file.metadata.row_group(number).num_rows
-                low, high = np.searchsorted(ids, [first, first + rows])
-                if low < high:
-                    column = file.read_row_group(number, columns=["embedding"]).column(0).combine_chunks()
-                    matrix = column.flatten().to_numpy(zero_copy_only=False).reshape(rows, manifest.d)
-                    vectors[low:high] = matrix[ids[low:high] - first]
-                first += rows
+            with storage.open_read(path) as stream, pq.ParquetFile(stream) as file:
+                if file.metadata.num_rows != shard.rows:
+                    raise fail(f"holds {file.metadata.num_rows:,} fragments instead of {shard.rows:,}", path, "embed")
+                first = shard.first_fragment
+                for number in range(file.num_row_groups):
+                    rows = file.metadata.row_group(number).num_rows
+                    low, high = np.searchsorted(ids, [first, first + rows])
+                    if low < high:
+                        column = file.read_row_group(number, columns=["embedding"]).column(0).combine_chunks()
+                        matrix = column.flatten().to_numpy(zero_copy_only=False).reshape(rows, manifest.d)
+                        vectors[low:high] = matrix[ids[low:high] - first]
+                    first += rows
         except (OSError, ValueError, AttributeError, pa.ArrowException) as error:
             raise fail(f"cannot be read as a shard: {error}", path, "embed") from None
     return vectors

@@ -1,107 +1,161 @@
-"""Staging: bring a sample's shards to the file system of the MPI job, whole and verified.
+"""Staging: give the MPI job a folder with a sample's manifest and, beside it, every shard whole and verified.
 
-Each shard is copied under a temporary name while its checksum is computed, and gets its name when the checksum is the
-manifest's. The manifest is copied last: where it stands, all shards stand. A second run copies only what is missing.
+Three ways lead to the same folder: `copy` brings the shards from another disk or S3, `import` lets Lustre load them
+from the S3 bucket that it is linked with, `in-place` takes them where they lie. The folder is made under a hidden name
+and gets its own when every shard has the manifest's size and checksum: where it stands, all shards stand. What an
+interrupted run has brought stays under the hidden name, and the next run goes on from there.
 """
 
-import hashlib
 import os
 import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 
-from readclade.errors import InputError, ReadcladeError
-from readclade.files import remove_leftovers, replace_when_done
+from readclade.errors import ConfigError, InputError, ReadcladeError
+from readclade.files import remove_leftovers
+from readclade.lustre import DataRepository, restore_files
 from readclade.manifest import Manifest, Shard, read_manifest
+from readclade.shard_store import get_location
+from readclade.storage import download_file, find, is_s3, join
 
+WAYS = ("copy", "import", "in-place")
 _ATTEMPTS = 2
-_BLOCK_BYTES = 1 << 22
+Report = Callable[[str], None]
 
 
 def stage_shards(
-    manifest_path: Path, out: Path, streams: int = 1, report: Callable[[str], None] = lambda line: None
+    manifest_path: Path,
+    out: Path,
+    way: str = "copy",
+    streams: int = 1,
+    data_repository: DataRepository | None = None,
+    report: Report = lambda line: None,
 ) -> Manifest:
-    """Copy the shards of a manifest, then the manifest, into `out`.
+    """Make the folder `out` with the manifest and its shards.
 
     Args:
-        streams: copies at the same time, >= 1.
+        way: one of WAYS.
+        streams: shards at the same time, >= 1.
+        data_repository: what Lustre is linked with; `import` needs it.
 
     Raises:
-        InputError: a shard is missing or does not have its checksum after a second attempt; names every such shard.
-        OSError: the source cannot be read or the target not written; nothing half-written is left.
+        ConfigError: the way does not fit the place where the shards are.
+        InputError: a shard is missing or does not have its checksum; names every such shard.
+        OSError: the source cannot be read or the target not written.
         ReadcladeError: the target has too little free space.
     """
     manifest = read_manifest(manifest_path)
-    source = manifest_path.parent
-    out.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(out)
-    names = {shard.file for shard in manifest.shards}
-    stale = [path for path in out.glob("*.parquet") if path.name not in names]
-    missing = [shard for shard in manifest.shards if not shard.is_intact(out)]
-    if stale or missing:
-        (out / manifest_path.name).unlink(missing_ok=True)
-    for path in stale:
-        path.unlink()
-    _check_space(out, missing)
-    report(f"{len(manifest.shards) - len(missing)} of {len(manifest.shards)} shards are there already")
-    started, copied, failed = time.monotonic(), 0, []
-    with ThreadPoolExecutor(streams) as pool:
-        copies = {pool.submit(_copy_shard, shard, source, out): shard for shard in missing}
-        for number, copy in enumerate(as_completed(copies), 1):
-            if problem := copy.result():
-                failed.append(problem)
-                continue
-            copied += copies[copy].bytes
-            rate = copied / max(time.monotonic() - started, 1e-9) / 1e6
-            report(f"shard {number} of {len(missing)}: {copied / 1e6:,.1f} MB, {rate:,.0f} MB a second")
+    source = get_location(manifest, manifest_path)
+    work = _open_work_folder(out, {shard.file for shard in manifest.shards})
+    if way == "copy":
+        failed = _copy(manifest, source, work, streams, report)
+    else:
+        folder = _find_local_folder(manifest, source, data_repository if way == "import" else None, report)
+        failed = _link(manifest, folder, work, streams, report)
     if failed:
         raise InputError(
             f"{len(failed)} of {len(manifest.shards)} shards cannot be staged: {'; '.join(sorted(failed))}",
             path=manifest_path,
             remedy="delete these shards and run the workflow again: `embed` makes only them anew",
         )
-    with replace_when_done(out / manifest_path.name) as temporary:
-        shutil.copyfile(manifest_path, temporary)
+    replace(manifest, location=None).write(work / "manifest.json")
+    work.rename(out)
     return manifest
 
 
-def _check_space(out: Path, missing: list[Shard]) -> None:
-    needed, free = sum(shard.bytes for shard in missing), shutil.disk_usage(out).free
+def _open_work_folder(out: Path, names: set[str]) -> Path:
+    """Return the hidden folder that shards are gathered in; what stands there already, or in `out`, is used again."""
+    work = out.with_name(f".{out.name}.incomplete")
+    if out.exists():
+        shutil.rmtree(work, ignore_errors=True)
+        out.rename(work)
+    work.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(work)
+    for path in work.iterdir():
+        if path.name not in names:
+            path.unlink()
+    return work
+
+
+def _copy(manifest: Manifest, source: str, work: Path, streams: int, report: Report) -> list[str]:
+    for shard in manifest.shards:
+        if (work / shard.file).is_symlink():  # left by another way
+            (work / shard.file).unlink()
+    missing = [shard for shard in manifest.shards if not shard.is_intact(work)]
+    _check_space(work, missing)
+    report(f"{len(manifest.shards) - len(missing)} of {len(manifest.shards)} shards are there already")
+    return _run(missing, lambda shard: _copy_shard(shard, source, work), streams, report)
+
+
+def _link(manifest: Manifest, folder: Path, work: Path, streams: int, report: Report) -> list[str]:
+    for shard in manifest.shards:
+        (work / shard.file).unlink(missing_ok=True)
+        # Relative, so that a moved working directory stays whole.
+        (work / shard.file).symlink_to(os.path.relpath(folder / shard.file, os.path.realpath(work)))
+    report(f"{len(manifest.shards)} shards stand in {folder}; their checksums are compared")
+    return _run(list(manifest.shards), lambda shard: _check_shard(shard, work), streams, report)
+
+
+def _find_local_folder(manifest: Manifest, source: str, data_repository: DataRepository | None, report: Report) -> Path:
+    """Return the folder that the shards stand in; have Lustre load them first where they come from S3."""
+    if data_repository is not None:
+        folder = data_repository.find_folder(source)
+        restore_files({folder / shard.file: shard.bytes for shard in manifest.shards}, report)
+        return folder
+    if is_s3(source):
+        raise ConfigError(
+            f"{source} is on S3, where the ranks cannot read it in place",
+            remedy="set `staging: copy` for the rule `stage` in the profile, or `import` where Lustre is linked to S3",
+        )
+    return Path(os.path.realpath(source))
+
+
+def _run(shards: list[Shard], work: Callable[[Shard], str | None], streams: int, report: Report) -> list[str]:
+    """Do the work for every shard, several at a time; return what is wrong with the shards that failed."""
+    started, done, failed = time.monotonic(), 0, []
+    with ThreadPoolExecutor(streams) as pool:
+        tasks = {pool.submit(work, shard): shard for shard in shards}
+        for number, task in enumerate(as_completed(tasks), 1):
+            if problem := task.result():
+                failed.append(problem)
+                continue
+            done += tasks[task].bytes
+            rate = done / max(time.monotonic() - started, 1e-9) / 1e6
+            report(f"shard {number} of {len(shards)}: {done / 1e6:,.1f} MB, {rate:,.0f} MB a second")
+    return failed
+
+
+def _check_space(folder: Path, missing: list[Shard]) -> None:
+    needed, free = sum(shard.bytes for shard in missing), shutil.disk_usage(folder).free
     if needed > free:
         raise ReadcladeError(
-            f"{out} has {free / 1e9:,.1f} GB free, but the shards need {needed / 1e9:,.1f} GB",
+            f"{folder.parent} has {free / 1e9:,.1f} GB free, but the shards need {needed / 1e9:,.1f} GB",
             remedy="free some space, or stage to another file system",
         )
 
 
-def _copy_shard(shard: Shard, source: Path, out: Path) -> str | None:
+def _copy_shard(shard: Shard, source: str, work: Path) -> str | None:
     """Copy one shard; return None, or what is wrong with it."""
+    location = join(source, shard.file)
     problem = None
     for _ in range(_ATTEMPTS):
-        try:
-            with replace_when_done(out / shard.file) as temporary:
-                checksum = _copy_and_hash(source / shard.file, temporary)
-                if checksum != shard.sha256:
-                    # Raised inside the block, so that the copy is removed.
-                    raise ValueError(
-                        f"{shard.file} has the checksum {checksum[:12]}..., expected {shard.sha256[:12]}..."
-                    )
-            return None
-        except FileNotFoundError:
+        if find(location) is None:
             return f"{shard.file} is missing"
-        except ValueError as error:
-            problem = str(error)
+        try:
+            download_file(location, work / shard.file, shard.sha256)
+            return None
+        except InputError as error:
+            problem = f"{shard.file} {error.message}"
     return problem
 
 
-def _copy_and_hash(source: Path, target: Path) -> str:
-    digest = hashlib.sha256()
-    with open(source, "rb") as reader, open(target, "wb") as writer:
-        while block := reader.read(_BLOCK_BYTES):
-            digest.update(block)
-            writer.write(block)
-        writer.flush()
-        os.fsync(writer.fileno())
-    return digest.hexdigest()
+def _check_shard(shard: Shard, work: Path) -> str | None:
+    """Compare one shard with the manifest; return None, or what is wrong with it."""
+    if not (work / shard.file).exists():
+        return f"{shard.file} is missing"
+    if not shard.is_complete(work):
+        return f"{shard.file} has {(work / shard.file).stat().st_size:,} bytes, expected {shard.bytes:,}"
+    return None if shard.is_intact(work) else f"{shard.file} has another checksum than the manifest says"

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from readclade import figures, results
+from readclade import figures, results, shard_store
 from readclade.cami import read_binning
 from readclade.lineage import UNCLASSIFIED
 from readclade.manifest import read_manifest
@@ -107,10 +107,11 @@ def gather_sample(sample: Sample, folders: Folders, most_on_map: int) -> SampleR
     """
     folder = folders.results / sample.name
     reads = results.read_json(folders.reads / sample.name / "reads.json", _READS_KEYS, "fetch")
-    manifest = read_manifest(folders.shards / sample.name / "manifest.json")
+    manifest_path = folders.shards / sample.name / "manifest.json"
+    manifest = read_manifest(manifest_path)
     if manifest.fragments != reads["fragments"]:
         message = f"lists {manifest.fragments:,} fragments, but reads.json {reads['fragments']:,}"
-        raise results.fail(message, folders.shards / sample.name / "manifest.json", "embed")
+        raise results.fail(message, manifest_path, "embed")
     model = results.read_model(folder / "cluster/clusters.h5", manifest.d)
     clusters = [cluster for cluster in results.read_clusters(folder / "taxa.tsv", model) if cluster.size]
     truth, genome_names = None, []
@@ -119,7 +120,7 @@ def gather_sample(sample: Sample, folders: Folders, most_on_map: int) -> SampleR
         genome_names, codes = np.unique(list(origins.values()), return_inverse=True)
         truth = (pa.array(list(origins), pa.string()), codes)
     ids = results.choose_fragments(manifest.fragments, most_on_map)
-    vectors = results.read_vectors(manifest, folders.shards / sample.name, ids)
+    vectors = results.read_vectors(manifest, shard_store.get_location(manifest, manifest_path), ids)
     path = folder / "cluster/assignments.parquet"
     evaluation, genomes, strata = (folder / f"{name}.tsv" for name in ("evaluation", "genomes", "strata"))
     metrics = []

@@ -8,33 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from readclade import staging
+from readclade import staging, storage
 from readclade.errors import InputError, ReadcladeError
-from readclade.files import hash_file
-from readclade.manifest import Manifest, Shard, read_manifest
+from readclade.manifest import read_manifest
 from readclade.staging import stage_shards
 
 DiskUsage = namedtuple("DiskUsage", "total used free")
-PROJECTION = {
-    "method": "principal-directions",
-    "mean": {"shape": [2], "float32": "AAAAAAAAAAA="},
-    "components": {"shape": [2, 1], "float32": "AAAAAAAAAAA="},
-}
-EMBEDDER = {"name": "kmer", "revision": "1", "parameters": {"k": 4}, "projection": PROJECTION}
-
-
-@pytest.fixture
-def source(tmp_path, repository) -> Path:
-    """Return the manifest of four shards; for a copy any bytes will do, here those of real genomes."""
-    folder = tmp_path / "shards"
-    folder.mkdir()
-    shards = []
-    for number, genome in enumerate(sorted((repository / "demo/genomes").iterdir())[:4]):
-        path = folder / f"shard-{number:05d}.parquet"
-        shutil.copyfile(genome, path)
-        shards.append(Shard(path.name, 10, 1000, path.stat().st_size, hash_file(path), 10 * number))
-    Manifest("sample", "illumina", EMBEDDER, 1, "c" * 64, tuple(shards)).write(folder / "manifest.json")
-    return folder / "manifest.json"
 
 
 @pytest.fixture
@@ -46,6 +25,11 @@ def damage(path: Path):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
+
+
+def get_work(out: Path) -> Path:
+    """Return the hidden folder that shards are gathered in."""
+    return out.with_name(f".{out.name}.incomplete")
 
 
 def get_times(folder: Path) -> dict[str, int]:
@@ -61,7 +45,7 @@ def assert_staged(source: Path, out: Path):
 @pytest.mark.parametrize("streams", [1, 3, 9])
 def test_stage_shards_copies_shards_and_manifest(source, out, streams):
     lines = []
-    manifest = stage_shards(source, out, streams, lines.append)
+    manifest = stage_shards(source, out, streams=streams, report=lines.append)
     assert manifest == read_manifest(out / "manifest.json") == read_manifest(source)
     assert_staged(source, out)
     assert lines[0] == "0 of 4 shards are there already"
@@ -69,7 +53,7 @@ def test_stage_shards_copies_shards_and_manifest(source, out, streams):
 
 
 def test_stage_shards_file_of_several_blocks(source, out, monkeypatch):
-    monkeypatch.setattr(staging, "_BLOCK_BYTES", 1000)
+    monkeypatch.setattr(storage, "_COPY_BYTES", 1000)
     stage_shards(source, out)
     assert_staged(source, out)
 
@@ -91,7 +75,7 @@ def test_stage_shards_resumes_with_what_is_missing_or_damaged(source, out):
     damage(out / "shard-00002.parquet")
     before = get_times(out)
     lines = []
-    stage_shards(source, out, 2, lines.append)
+    stage_shards(source, out, streams=2, report=lines.append)
     assert_staged(source, out)
     after = get_times(out)
     assert {name for name in ("shard-00000.parquet", "shard-00003.parquet") if before[name] == after[name]} == {
@@ -106,15 +90,16 @@ def test_stage_shards_damaged_and_missing_sources_are_all_named(source, out):
     damage(source.parent / "shard-00003.parquet")
     (source.parent / "shard-00001.parquet").unlink()
     with pytest.raises(InputError) as caught:
-        stage_shards(source, out, 2)
+        stage_shards(source, out, streams=2)
     error = caught.value
     assert error.path == str(source)
     assert "2 of 4 shards cannot be staged" in error.message
     assert "shard-00001.parquet is missing; shard-00003.parquet has the checksum" in error.message
     assert "shard-00000" not in error.message
     assert "delete these shards and run the workflow again" in error.remedy
-    # What is whole is kept for the next run; there is no manifest, and nothing under a temporary name.
-    assert sorted(path.name for path in out.iterdir()) == ["shard-00000.parquet", "shard-00002.parquet"]
+    # What is whole is kept for the next run, where nobody takes it for all; nothing stands under a temporary name.
+    assert not out.exists()
+    assert sorted(path.name for path in get_work(out).iterdir()) == ["shard-00000.parquet", "shard-00002.parquet"]
 
 
 def test_stage_shards_truncated_source_is_named(source, out):
@@ -122,29 +107,28 @@ def test_stage_shards_truncated_source_is_named(source, out):
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(InputError, match=r"1 of 4 shards .*shard-00000\.parquet has the checksum"):
         stage_shards(source, out)
-    assert "shard-00000.parquet" not in get_times(out)
+    assert "shard-00000.parquet" not in get_times(get_work(out))
 
 
-def test_stage_shards_failure_removes_an_older_manifest(source, out):
+def test_stage_shards_failure_leaves_no_older_folder(source, out):
     stage_shards(source, out)
     damage(out / "shard-00002.parquet")
     damage(source.parent / "shard-00002.parquet")
     with pytest.raises(InputError, match=r"shard-00002\.parquet"):
         stage_shards(source, out)
-    assert not (out / "manifest.json").exists()
+    assert not out.exists()
 
 
 def test_stage_shards_passing_fault_is_tried_again(source, out, monkeypatch):
-    copy, failed = staging._copy_and_hash, []
+    copy, failed = staging.download_file, []
 
-    def copy_badly_once(source, target):
-        checksum = copy(source, target)
-        if source.name == "shard-00001.parquet" and not failed:
-            failed.append(source)
-            return "0" * 64
-        return checksum
+    def copy_badly_once(location, path, sha256):
+        if path.name == "shard-00001.parquet" and not failed:
+            failed.append(location)
+            sha256 = "0" * 64
+        return copy(location, path, sha256)
 
-    monkeypatch.setattr(staging, "_copy_and_hash", copy_badly_once)
+    monkeypatch.setattr(staging, "download_file", copy_badly_once)
     stage_shards(source, out)
     assert failed
     assert_staged(source, out)
@@ -164,9 +148,10 @@ def test_stage_shards_full_disk_is_refused_with_the_numbers(source, out, monkeyp
     monkeypatch.setattr(shutil, "disk_usage", lambda path: DiskUsage(0, 0, 1000))
     with pytest.raises(ReadcladeError, match=r"has 0\.0 GB free, but the shards need 0\.\d GB") as caught:
         stage_shards(source, out)
-    assert str(out) in caught.value.message
+    assert str(out.parent) in caught.value.message
     assert "free some space" in caught.value.remedy
-    assert list(out.iterdir()) == []
+    assert not out.exists()
+    assert list(get_work(out).iterdir()) == []
 
 
 def test_stage_shards_space_is_asked_only_for_what_is_missing(source, out, monkeypatch):
@@ -178,16 +163,31 @@ def test_stage_shards_space_is_asked_only_for_what_is_missing(source, out, monke
     assert_staged(source, out)
 
 
-def test_stage_shards_manifest_is_copied_last(source, out, monkeypatch):
-    copy, seen = shutil.copyfile, []
+def test_stage_shards_folder_appears_when_all_is_there(source, out, monkeypatch):
+    rename, seen = Path.rename, []
 
-    def copy_manifest(source, target):
-        seen.append(sorted(path.name for path in out.iterdir()))
-        return copy(source, target)
+    def watch(path, target):
+        seen.append((out.exists(), sorted(path.name for path in path.iterdir())))
+        return rename(path, target)
 
-    monkeypatch.setattr(staging.shutil, "copyfile", copy_manifest)
-    stage_shards(source, out, 2)
-    assert seen == [[f"shard-{number:05d}.parquet" for number in range(4)]]
+    monkeypatch.setattr(Path, "rename", watch)
+    stage_shards(source, out, streams=2)
+    assert seen == [(False, ["manifest.json", *(f"shard-{number:05d}.parquet" for number in range(4))])]
+
+
+def test_stage_shards_goes_on_from_what_an_interrupted_run_left(source, out):
+    work = get_work(out)
+    work.mkdir(parents=True)
+    for number in (0, 2):
+        shutil.copyfile(source.parent / f"shard-{number:05d}.parquet", work / f"shard-{number:05d}.parquet")
+    damage(work / "shard-00002.parquet")
+    (work / ".shard-00003.parquet.1.tmp").write_bytes(b"half")
+    before, lines = get_times(work)["shard-00000.parquet"], []
+    stage_shards(source, out, report=lines.append)
+    assert_staged(source, out)
+    assert get_times(out)["shard-00000.parquet"] == before
+    assert lines[0] == "1 of 4 shards are there already"
+    assert not work.exists()
 
 
 def test_stage_shards_manifest_that_cannot_be_used_is_refused_first(source, out):
@@ -196,4 +196,38 @@ def test_stage_shards_manifest_that_cannot_be_used_is_refused_first(source, out)
     source.write_text(json.dumps(value))
     with pytest.raises(InputError, match=r"shard-00002\.parquet begins with fragment 21, expected 20"):
         stage_shards(source, out)
+    assert not out.exists()
+
+
+# In place
+
+
+def test_in_place_links_to_verified_shards(source, out, tmp_path):
+    stage_shards(source, out, "in-place", streams=3)
+    assert_staged(source, out)
+    assert all((out / name).is_symlink() for name in get_times(out) if name != "manifest.json")
+    # The links are relative: the folder may move as a whole.
+    tmp_path.rename(tmp_path.with_name(f"{tmp_path.name} moved"))
+    moved = tmp_path.with_name(f"{tmp_path.name} moved")
+    assert (moved / "staged/sample/shard-00000.parquet").stat().st_size > 0
+    moved.rename(tmp_path)
+
+
+def test_in_place_after_a_copy_and_a_copy_after_it(source, out):
+    for way in ("copy", "in-place", "copy"):
+        stage_shards(source, out, way)
+        assert_staged(source, out)
+        assert (out / "shard-00000.parquet").is_symlink() == (way == "in-place")
+    assert not any(path.is_symlink() for path in source.parent.iterdir())
+
+
+def test_in_place_names_every_shard_that_is_not_as_the_manifest_says(source, out):
+    damage(source.parent / "shard-00000.parquet")
+    (source.parent / "shard-00001.parquet").unlink()
+    path = source.parent / "shard-00003.parquet"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InputError, match="3 of 4 shards") as caught:
+        stage_shards(source, out, "in-place")
+    for text in ("00000.parquet has another checksum", "00001.parquet is missing", "00003.parquet has"):
+        assert text in caught.value.message
     assert not out.exists()

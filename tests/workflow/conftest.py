@@ -4,8 +4,10 @@ import gzip
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -25,8 +27,14 @@ class Project:
     directory: Path
     root: Path = ROOT
 
-    def run(self, *arguments: str, config: dict | None = None, samples: str = "samples.tsv", environment=()):
-        """Run Snakemake with the local profile, from another folder and without the environment of the caller."""
+    def run(
+        self, *arguments: str, config: dict | None = None, samples: str = "samples.tsv", environment=(), ctrl_c_at=None
+    ):
+        """Run Snakemake with the local profile, from another folder and without the environment of the caller.
+
+        Args:
+            ctrl_c_at: file; when it appears with something in it, all processes get what Ctrl-C sends.
+        """
         configfile = self.inputs / "config.yaml"
         configfile.write_text(yaml.safe_dump({"shards": {"bases": 400_000}, "clustering": {"k": 3}} | (config or {})))
         command = [
@@ -45,9 +53,21 @@ class Project:
             configfile,
         ]
         environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": os.environ["HOME"], **dict(environment)}
-        return subprocess.run(
-            list(map(str, command)), cwd=self.inputs, env=environment, capture_output=True, text=True, timeout=500
-        )
+        process = subprocess.Popen(
+            list(map(str, command)), cwd=self.inputs, env=environment, text=True, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        while ctrl_c_at is not None and process.poll() is None:
+            if ctrl_c_at.exists() and ctrl_c_at.stat().st_size:
+                os.killpg(process.pid, signal.SIGINT)
+                break
+            time.sleep(0.05)
+        try:
+            output = process.communicate(timeout=500)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+        return subprocess.CompletedProcess(command, process.returncode, *output)
 
     def plan(self, *arguments: str, **options) -> dict[str, int]:
         """Return the number of jobs of each rule that a run would execute."""

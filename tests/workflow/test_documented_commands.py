@@ -33,6 +33,7 @@ SCRIPTS = [
     "evaluate_binning",
     "write_report",
     "show_summary",
+    "sync_results",
 ]
 
 

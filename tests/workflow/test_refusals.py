@@ -113,7 +113,7 @@ def test_damaged_shard_is_named_by_stage(fresh):
     data = bytearray(shard.read_bytes())
     data[len(data) // 2] ^= 1
     shard.write_bytes(data)
-    assert_refused(fresh.run("staged/long/manifest.json"), "shard-00000.parquet", "checksum", "remedy")
-    assert not (fresh.directory / "staged/long/manifest.json").exists()
+    assert_refused(fresh.run("staged/long"), "shard-00000.parquet", "checksum", "remedy")
+    assert not (fresh.directory / "staged/long").exists()
     shard.unlink()
-    assert fresh.run("staged/long/manifest.json").returncode == 0
+    assert fresh.run("staged/long").returncode == 0

@@ -2,6 +2,10 @@
 
 import json
 import os
+import re
+import shutil
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -10,6 +14,7 @@ import pytest
 from readclade.manifest import read_manifest
 
 pytestmark = pytest.mark.workflow
+ROOT = Path(__file__).parents[2]
 
 
 def read_rows(path: Path) -> list[list[str]]:
@@ -89,40 +94,86 @@ def test_lost_staged_shard_is_staged_again(project):
     assert project.plan() == {}
 
 
-def test_other_k_runs_cluster_and_after(project):
-    plan = project.plan(config={"clustering": {"k": 4}})
-    assert plan == {"cluster": 2, "label": 2, "evaluate": 1, "report": 1}
-
-
 def test_other_support_runs_label_and_after(project):
     plan = project.plan(config={"labelling": {"support": 0.7}})
     assert plan == {"label": 2, "evaluate": 1, "report": 1}
 
 
-def test_other_references_run_label_and_after(project):
-    table = project.inputs / "references.tsv"
-    text, times = table.read_text(), (table.stat().st_atime_ns, table.stat().st_mtime_ns)
-    table.write_text("".join(text.splitlines(keepends=True)[:-1]))
-    plan = project.plan()
-    table.write_text(text)
-    os.utime(table, ns=times)
-    assert plan == {"index_references": 1, "label": 2, "evaluate": 1, "report": 1}
+@contextmanager
+def keep(path: Path):
+    """Put a file back as it was, with its times, when the block ends."""
+    data, times = path.read_bytes(), (path.stat().st_atime_ns, path.stat().st_mtime_ns)
+    yield path
+    path.write_bytes(data)
+    os.utime(path, ns=times)
+
+
+def preview(project, **options) -> str:
+    """Return what a dry run says that docs/rerun.md shows: how many jobs, and why."""
+    done = project.run("--dry-run", "--quiet", "rules", **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = (done.stdout + done.stderr).rpartition("Job stats:\n")[2]
+    end = re.search("^(Some jobs were|This was a dry-run)", text, re.MULTILINE).start()
+    return "Job stats:\n" + text[:end].strip() + "\n"
+
+
+def read_example(heading: str) -> str:
+    """Return the output that a part of docs/rerun.md shows."""
+    page = (ROOT / "docs/rerun.md").read_text()
+    return re.search(rf"^## {heading}\n.*?^```text\n(.*?)^```", page, re.MULTILINE | re.DOTALL)[1]
+
+
+def test_other_k(project):
+    assert preview(project, config={"clustering": {"k": 4}}) == read_example("Another number of clusters")
+
+
+def test_other_references(project):
+    with keep(project.inputs / "references.tsv") as table:
+        table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
+        assert preview(project) == read_example("Other references")
     assert project.plan() == {}
 
 
-def test_one_more_sample_runs_alone(project):
+def test_one_more_sample(project):
     rows = (project.inputs / "samples.tsv").read_text()
-    extra = project.inputs / "more.fastq.gz"
-    extra.write_bytes((project.inputs / "long.fastq.gz").read_bytes())
+    shutil.copy(project.inputs / "long.fastq.gz", project.inputs / "more.fastq.gz")
     (project.inputs / "more.tsv").write_text(rows + "more\tmore.fastq.gz\t\tont\n")
-    plan = project.plan(samples="more.tsv")
-    assert plan == {"fetch": 1, "embed": 1, "stage": 1, "cluster": 1, "label": 1, "report": 1}
+    assert preview(project, samples="more.tsv") == read_example("One more sample")
+
+
+def test_other_code_of_one_stage(project):
+    with keep(project.root / "scripts/label_clusters.py") as script:
+        script.write_text(script.read_text() + "# changed\n")
+        assert preview(project) == read_example("Other code of one stage")
+    assert project.plan() == {}
+
+
+def test_deleted_shard(project):
+    with keep(project.directory / "shards/pairs/shard-00001.parquet") as shard:
+        shard.unlink()
+        assert preview(project) == read_example("A deleted shard")
+    assert project.plan() == {}
+
+
+def test_interrupted_run_goes_on_where_it_ended(project, tmp_path):
+    other = replace(project, directory=tmp_path / "run")
+    shutil.copytree(project.directory, other.directory, symlinks=True)
+    for path in ("shards/pairs", "staged/pairs", "results/pairs", "logs/embed"):
+        shutil.rmtree(other.directory / path)
+    (other.directory / "results/report.html").unlink()
+    done = other.run(ctrl_c_at=other.directory / "logs/embed/pairs.log")
+    assert done.returncode != 0
+    assert not (other.directory / "shards/pairs/manifest.json").exists()
+    assert preview(other) == read_example("An interrupted run")
+    done = other.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in ("shards/pairs/manifest.json", "results/pairs/cluster/clusters.h5", "results/pairs/binning.tsv"):
+        assert (other.directory / name).read_bytes() == (project.directory / name).read_bytes()
 
 
 @pytest.mark.parametrize(
     ("file", "expected"),
     [
-        ("scripts/label_clusters.py", {"label": 2, "evaluate": 1, "report": 1}),
         ("src/readclade/clustering/kmeans.py", {"cluster": 2, "label": 2, "evaluate": 1, "report": 1}),
         ("src/readclade/report.py", {"report": 1}),
     ],
