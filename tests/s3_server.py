@@ -64,7 +64,7 @@ class S3Server:
     def start(self, wait: bool = True) -> None:
         """Start the server, on the same ports and data as before."""
         command = [str(WEED), "server", f"-dir={self._data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]
-        command += [f"-s3.config={self.folder / 's3.json'}", "-volume.max=100", "-master.volumeSizeLimitMB=64"]
+        command += [f"-s3.config={self.folder / 's3.json'}", "-volume.max=1000", "-master.volumeSizeLimitMB=64"]
         # 0: the services for tables are not needed and have fixed ports of their own.
         command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.autoCreateBucket=false"]
         command += [
@@ -76,7 +76,13 @@ class S3Server:
         command += [f"-{name}={port}" for name, port in self._ports.items()]
         with open(self.folder / "weed.log", "ab") as log:
             self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, cwd=self.folder, start_new_session=True, env={"HOME": str(self.folder)}
+                command,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                start_new_session=True,
+                # Each bucket takes volumes of its own, seven at once unless told otherwise.
+                env={"HOME": str(self.folder), "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"},
             )
         if wait:
             self.wait()
