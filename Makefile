@@ -12,6 +12,7 @@ DEMO := --directory demo/run --configfile demo/config.yaml
 AMBER_ENV := .venv-amber/amber-$(firstword $(shell cksum < requirements/amber.txt)).stamp
 RUN_ENV := .venv/run-$(firstword $(shell cksum < requirements/run.txt)).stamp
 DEV_ENV := .venv/dev-$(firstword $(shell cksum < requirements/dev.txt)).stamp
+INFRA_ENVS := $(foreach name,infra checkov pcluster,.venv-$(name)/$(firstword $(shell cksum < requirements/$(name).txt)).stamp)
 PIP_INSTALL := $(PY) -m pip install --quiet --no-input --disable-pip-version-check --require-hashes
 
 # These would let another Python's packages, or a personal Snakemake profile, into the run.
@@ -19,10 +20,12 @@ unexport PYTHONPATH PYTHONHOME SNAKEMAKE_PROFILE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint unit mpi workflow amber system-deps lock bench clean
+.PHONY: help install demo test lint unit mpi workflow amber infra system-deps lock bench clean
 
 help: ## list the targets
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+install: $(RUN_ENV) ## make .venv with what the workflow runs on
 
 demo: $(RUN_ENV) ## run the demo community and print its figures and where the report is
 	.venv/bin/snakemake --profile profiles/local $(DEMO)
@@ -48,6 +51,9 @@ workflow: $(DEV_ENV) ## test the workflow from reads to report
 amber: $(DEV_ENV) $(AMBER_ENV) ## compare the evaluation with AMBER's, installed in .venv-amber
 	$(PY) -m pytest $(PYTEST_ARGS) tests/amber
 
+infra: $(INFRA_ENVS) ## check the cloud's templates, in .venv-infra, .venv-checkov and .venv-pcluster
+	.venv-infra/bin/python -m pytest $(PYTEST_ARGS) tests/infra
+
 system-deps: ## install the Debian packages that some tests want (as root)
 	@command -v apt-get > /dev/null || { echo "system-deps: no apt-get here; install what requirements/debian.txt lists by other means" >&2; exit 1; }
 	apt-get -o Acquire::Retries=3 update --quiet
@@ -57,7 +63,7 @@ lock: ## pin requirements/*.in again, with hashes (UPGRADE=--upgrade takes newer
 	@set -e; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
 	$(PYTHON) -m venv "$$dir"; \
 	"$$dir/bin/python" -m pip install --quiet --no-input --disable-pip-version-check $(UV); \
-	for name in run dev amber cuda; do \
+	for name in run dev amber cuda infra checkov pcluster; do \
 		"$$dir/bin/uv" pip compile --no-header --no-emit-index-url --no-emit-find-links --universal \
 			--python-version 3.11 --generate-hashes $(UPGRADE) -o requirements/$$name.txt requirements/$$name.in > /dev/null; \
 		test $$name != run || { \
@@ -70,7 +76,7 @@ bench: $(RUN_ENV) ## measure the speed of the embedding, and compare readclade w
 	PYTHONPATH=src $(PY) benchmarks/embed_speed.py
 	PYTHONPATH=src $(PY) benchmarks/compare_peers.py --time-limit 300
 
-clean: ## remove what runs and tests have written; .venv and .venv-amber stay
+clean: ## remove what runs and tests have written; .venv and .venv-* stay
 	rm -rf demo/run .snakemake .pytest_cache .ruff_cache infra/build
 	find . -name __pycache__ -not -path './.venv*/*' -prune -exec rm -rf {} +
 
@@ -94,4 +100,9 @@ $(AMBER_ENV): | $(PY)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 13))' || { echo "readclade: AMBER's pins have no wheels for $$($(PYTHON) --version); name a Python 3.11 or 3.12: make amber PYTHON=/path/to/python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv --clear .venv-amber
 	.venv-amber/bin/python -m pip install --quiet --no-input --disable-pip-version-check --require-hashes -r requirements/amber.txt
+	@touch $@
+
+$(INFRA_ENVS): | $(PY)
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --no-input --disable-pip-version-check --require-hashes -r requirements/$(patsubst .venv-%,%,$(@D)).txt
 	@touch $@

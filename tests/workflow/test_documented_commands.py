@@ -53,10 +53,13 @@ def find_example(script: str) -> str:
 def checkout(tmp_path_factory) -> Path:
     """Return a repository like this one, in which `make demo` has run."""
     root = tmp_path_factory.mktemp("checkout")
+    # What commands write into is copied, the rest is linked.
+    written = ("demo", "docs", "infra")
     for path in ROOT.iterdir():
-        if path.name not in {"demo", ".git", ".snakemake", "reads", "shards", "staged", "results", "logs", "models"}:
+        if path.name not in {*written, ".git", ".snakemake", "reads", "shards", "staged", "results", "logs", "models"}:
             (root / path.name).symlink_to(path)
-    shutil.copytree(ROOT / "demo", root / "demo", ignore=shutil.ignore_patterns("run", "__pycache__"))
+    for name in written:
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("run", "build", "__pycache__"))
     header, *rows = (root / "demo/samples.tsv").read_text().splitlines()
     rows = [row.replace("reads/", f"{root}/demo/reads/").replace("truth/", f"{root}/demo/truth/") for row in rows]
     (root / "samples.tsv").write_text("\n".join([header, rows[-1]]) + "\n")
