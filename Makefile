@@ -20,7 +20,7 @@ unexport PYTHONPATH PYTHONHOME SNAKEMAKE_PROFILE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo test lint unit mpi workflow cluster amber infra system-deps lock bench clean
+.PHONY: help install demo test lint unit mpi workflow faults cluster amber infra system-deps lock bench clean
 
 help: ## list the targets
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -31,7 +31,7 @@ demo: $(RUN_ENV) ## run the demo community and print its figures and where the r
 	.venv/bin/snakemake --profile profiles/local $(DEMO)
 	@PYTHONPATH=src $(PY) scripts/show_summary.py demo/run/results
 
-test: lint unit mpi workflow ## run every check that needs no system package
+test: lint unit mpi workflow faults ## run every check that needs no system package
 
 lint: $(DEV_ENV) ## check the style of Python and Snakemake code
 	$(PY) -m ruff check .
@@ -47,6 +47,9 @@ mpi: $(DEV_ENV) ## test the clustering on several MPI ranks
 
 workflow: $(DEV_ENV) ## test the workflow from reads to report
 	$(PY) -m pytest $(PARALLEL) $(PYTEST_ARGS) tests/workflow
+
+faults: $(DEV_ENV) ## kill processes while reads are embedded, and compare every byte
+	$(PY) -m pytest $(PYTEST_ARGS) tests/faults
 
 cluster: $(DEV_ENV) ## run everything through a real Slurm, S3 and Ray on this machine, with faults (as root)
 	$(PY) -m pytest $(PYTEST_ARGS) tests/cluster
