@@ -14,7 +14,7 @@ def get_modules(script: str) -> set[str]:
 
 
 def test_find_sources_follows_imports():
-    assert get_modules("stage_shards") == {"staging"}
+    assert get_modules("stage_shards") == {"lustre", "staging"}
     assert get_modules("fetch_reads") == {"compression", "fastq", "lanes", "read_statistics", "reads"}
     assert {"embedding", "kmer", "projection", "shards", "fastq"} <= get_modules("embed_fragments")
     assert {"job", "kmeans", "calibration", "linking", "discovery", "outputs"} <= get_modules("cluster_fragments")
