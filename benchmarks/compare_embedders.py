@@ -26,6 +26,7 @@ from readclade.clustering.kmeans import run_kmeans
 from readclade.clustering.linking import LinkedFragments, link_fragments
 from readclade.clustering.points import Points
 from readclade.clustering.pooling import measure_deviations, pool_groups
+from readclade.clustering.progress import Progress
 from readclade.clustering.sequences import Sequences, encode_sequences
 from readclade.embedders import Embedder, get_embedder
 from readclade.errors import ConfigError
@@ -131,7 +132,7 @@ def main() -> None:
     print(_HEADER, "|---|---|---|---|---|---|---|---|", sep="\n", flush=True)
     with threadpool_limits(1):
         errors = table["error_rate"].to_numpy()
-        linked = link_fragments(layout, sequences, platform, errors, report)
+        linked = link_fragments(layout, sequences, platform, errors, Progress(report))
         for text, embedder in chosen:
             vectors = embed_all(embedder, table, platform == "illumina")
             d = min(arguments.d, embedder.dim)

@@ -27,6 +27,7 @@ from threadpoolctl import threadpool_limits
 from readclade.cli import make_parser, make_reporter, run
 from readclade.clustering.exchange import Layout
 from readclade.clustering.linking import link_fragments
+from readclade.clustering.progress import Progress
 from readclade.embedders import get_embedder
 from readclade.errors import ReadcladeError
 from readclade.evaluation import evaluate_binnings
@@ -100,7 +101,7 @@ class Community:
                 table, sequences, platform, truth = load(shards, Path(self.sample.truth))
                 layout = Layout(MPI.COMM_SELF, np.array([0, len(table)]))
                 errors = table["error_rate"].to_numpy()
-                linked = link_fragments(layout, sequences, platform, errors, report)
+                linked = link_fragments(layout, sequences, platform, errors, Progress(report))
                 self._linked = table, layout, linked, sequences.lengths, truth
             table, layout, linked, lengths, truth = self._linked
             has_mates = pa.compute.any(pa.compute.not_equal(table["mate"], "")).as_py()

@@ -22,7 +22,7 @@ from readclade import shard_store, storage
 from readclade.embedders import Embedder, get_embedder
 from readclade.errors import InputError, StorageError
 from readclade.files import hash_file
-from readclade.fragments import read_batches
+from readclade.fragments import read_ahead, read_batches
 from readclade.manifest import Manifest, Shard
 from readclade.metrics import ActorMetrics, Usage, from_row, to_row
 from readclade.projection import Projection, fit_projection
@@ -114,7 +114,10 @@ class ShardEmbedder:
                 return self._projection.apply(self._embedder.embed(batch.sequences, batch.mates))
 
         def write(path: Path) -> Shard:
-            return write_shard(path, read_batches(self._reads, index, self._folder), embed, self._projection.d)
+            batches = read_batches(self._reads, index, self._folder)
+            if not self._embedder.is_composition:  # a network must not wait for the parser; counting takes no longer
+                batches = read_ahead(batches)
+            return write_shard(path, batches, embed, self._projection.d)
 
         name = shard_store.get_shard_file(index, self._out, self._edition)
         if not storage.is_s3(self._out):

@@ -31,12 +31,17 @@ def get_shared_variables() -> dict[str, str]:
 def running_ray(actors: int, address: str | None, report: Callable[[str], None]) -> Iterator[None]:
     """Start or join Ray for a block; what fails in it on Ray is raised as the error that the user can mend."""
     started = time.monotonic()
-    _start_ray(actors, address)
-    report(f"Ray is ready after {time.monotonic() - started:.1f} s")
     try:
+        _start_ray(actors, address)
+        report(f"Ray is ready after {time.monotonic() - started:.1f} s")
         yield
     except ray.exceptions.RayError as error:
         raise _get_cause(error) from None
+    except ConnectionError as error:  # which names no file, and must not be taken for an error of the disk
+        raise ReadcladeError(
+            f"Ray does not answer: {error}",
+            remedy="check that the cluster runs and can be reached, then run the command again: what was done is kept",
+        ) from None
     finally:
         ray.shutdown()
 

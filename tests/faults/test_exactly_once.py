@@ -154,7 +154,8 @@ class Killer:
                 title = " ".join(process.cmdline())
             except psutil.Error:
                 continue
-            if title.startswith("ray::") and ("ShardEmbedder" in title) == embeds:
+            # Ray's node ends by itself when one of its agents does, and a lost node is not what is tested here.
+            if title.startswith("ray::") and "Agent" not in title and ("ShardEmbedder" in title) == embeds:
                 result.append(process)
         return result
 

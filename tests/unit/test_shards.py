@@ -12,7 +12,7 @@ import pytest
 from readclade import fragments as fragments_module
 from readclade.errors import InputError
 from readclade.files import hash_file
-from readclade.fragments import read_batches
+from readclade.fragments import read_ahead, read_batches
 from readclade.manifest import Manifest, Shard
 from readclade.reads import summarise_reads
 from readclade.shards import Batch, get_embeddings, read_shard, write_shard
@@ -352,3 +352,28 @@ def test_read_shard_of_another_form_is_refused(tmp_path, batches):
     with pytest.raises(InputError, match=r"column embedding is fixed_size_list<.*>\[5\], expected .*\[6\]") as caught:
         read_shard(manifest, shard, tmp_path, ["embedding"])
     assert caught.value.remedy.endswith("run `embed` again")
+
+
+def test_read_ahead_gives_all_in_order_and_holds_one():
+    taken = []
+
+    def read():
+        for number in range(5):
+            taken.append(number)
+            yield number
+
+    for number in read_ahead(read()):
+        assert len(taken) <= number + 2
+        assert taken[: number + 1] == list(range(number + 1))
+    assert taken == list(range(5))
+
+
+def test_read_ahead_error_comes_after_what_was_read():
+    def read():
+        yield 1
+        raise InputError("is broken", path="reads.fq")
+
+    batches = read_ahead(read())
+    assert next(batches) == 1
+    with pytest.raises(InputError, match="is broken"):
+        next(batches)
