@@ -56,6 +56,8 @@ class Project:
         process = subprocess.Popen(
             list(map(str, command)), cwd=self.inputs, env=environment, text=True, start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            # Tests that were started in the background ignore what Ctrl-C sends, and so would what they start.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
         while ctrl_c_at is not None and process.poll() is None:
             if ctrl_c_at.exists() and ctrl_c_at.stat().st_size:
