@@ -58,6 +58,8 @@ class Project:
             return subprocess.Popen(
                 list(map(str, command)), cwd=self.inputs, env=environment | self.environment, stdin=subprocess.DEVNULL,
                 stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+                # Tests that were started in the background ignore what Ctrl-C sends, and so would what they start.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )  # fmt: skip
 
     def run(self, *arguments: str, seconds: float = 900) -> int:
