@@ -7,10 +7,10 @@ role is not made here but named by whoever deploys this stack, and without it th
 import json
 
 from infra.storage.access import may_read, may_write
+from infra.storage.logs import add_log_group
 from infra.template import Stack, Value, allow, bucket_arn, get, policy, ref, sub, trust
 
 BUILD_IMAGE = "aws/codebuild/standard:7.0"
-KEEP_LOGS_DAYS = 90
 # CodePipeline keeps what its steps hand over under the first 20 characters of its own name; Project has 16 at most.
 NAME = "${Project}-ci"
 
@@ -135,18 +135,7 @@ def _add_build(
         more: attributes of the resources, such as Condition.
     """
     step = name.lower()
-    log_group = stack.resource(
-        f"{name}Log",
-        "AWS::Logs::LogGroup",
-        {
-            "LogGroupName": sub(f"/aws/codebuild/${{Project}}-ci-{step}"),
-            "RetentionInDays": KEEP_LOGS_DAYS,
-            "KmsKeyId": storage["KeyArn"],
-        },
-        DeletionPolicy="Delete",
-        UpdateReplacePolicy="Delete",
-        **more,
-    )
+    log_group = add_log_group(stack, storage, f"{name}Log", f"/aws/codebuild/${{Project}}-ci-{step}", **more)
     write_log = allow(["logs:CreateLogStream", "logs:PutLogEvents"], get(f"{name}Log", "Arn"))
     _add_role(stack, name, "codebuild.amazonaws.com", [*statements, write_log], **more)
     stack.resource(

@@ -15,6 +15,7 @@ from infra.ray.access import (
     parameter_arn,
 )
 from infra.storage.access import may_read, may_write
+from infra.storage.logs import add_log_group
 from infra.template import Stack, Value, allow, bucket_arn, get, policy, read_file, ref, sub, trust
 
 # Ubuntu with NVIDIA's driver, docker, NVIDIA's container runtime and AWS's command line; the id is looked up when the
@@ -23,7 +24,6 @@ AMI = "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-22
 # Between the cluster's own nodes: ssh from the head, and Ray's stated and chosen ports.
 PORTS = [(22, 22), (1024, 65535)]
 BUILD_IMAGE = "aws/codebuild/standard:7.0"
-KEEP_LOGS_DAYS = 90
 
 
 def make_ray(storage: Stack, network: Stack, image: Stack) -> Stack:
@@ -121,17 +121,7 @@ def _add_client(stack: Stack, storage: Stack) -> None:
 
 def _add_apply(stack: Stack, storage: Stack, network: Stack) -> None:
     """Add the build that applies the cluster file, and its role: to start heads, where the head's starts workers."""
-    log_group = stack.resource(
-        "ApplyLog",
-        "AWS::Logs::LogGroup",
-        {
-            "LogGroupName": sub("/aws/codebuild/${Project}-ray-apply"),
-            "RetentionInDays": KEEP_LOGS_DAYS,
-            "KmsKeyId": storage["KeyArn"],
-        },
-        DeletionPolicy="Delete",
-        UpdateReplacePolicy="Delete",
-    )
+    log_group = add_log_group(stack, storage, "ApplyLog", "/aws/codebuild/${Project}-ray-apply")
     by_services = {
         "StringEquals": {
             "kms:ViaService": [

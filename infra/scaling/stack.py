@@ -5,13 +5,13 @@ them. Alarms here go to a topic; the one on workers without a head also has a fu
 """
 
 from infra.ray.access import CLUSTER_TAG, ec2
+from infra.storage.logs import add_log_group
 from infra.template import Stack, Value, allow, get, policy, read_file, ref, sub, trust
 
 NAMESPACE = "${Project}/Ray"
 COUNT_MINUTES = 5
 # `ray up` takes some minutes to put a new head in the place of an old one; its workers are not to be ended meanwhile.
 HEADLESS_MINUTES = 30
-KEEP_LOGS_DAYS = 90
 
 
 def make_scaling(storage: Stack, ray: Stack) -> Stack:
@@ -64,17 +64,7 @@ def _add_topics(stack: Stack, storage: Stack) -> None:
 def _add_function(stack: Stack, storage: Stack, ray: Stack) -> None:
     """Add the function, which may look, count, and end workers of this cluster."""
     name = sub("${Project}-watch-nodes")
-    stack.resource(
-        "WatchLog",
-        "AWS::Logs::LogGroup",
-        {
-            "LogGroupName": sub("/aws/lambda/${Project}-watch-nodes"),
-            "RetentionInDays": KEEP_LOGS_DAYS,
-            "KmsKeyId": storage["KeyArn"],
-        },
-        DeletionPolicy="Delete",
-        UpdateReplacePolicy="Delete",
-    )
+    add_log_group(stack, storage, "WatchLog", "/aws/lambda/${Project}-watch-nodes")
     by_lambda = {"StringEquals": {"kms:ViaService": sub("lambda.${AWS::Region}.${AWS::URLSuffix}")}}
     worker = {
         "StringEquals": {f"aws:ResourceTag/{CLUSTER_TAG}": ray["RayCluster"], "aws:ResourceTag/ray-node-type": "worker"}
