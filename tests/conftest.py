@@ -2,7 +2,6 @@
 
 import bz2
 import gzip
-import os
 import struct
 import sys
 import uuid
@@ -113,11 +112,7 @@ def s3_server(tmp_path_factory):
 @pytest.fixture
 def bucket(s3_server, monkeypatch):
     """Return s3://bucket of a new bucket, which the environment's credentials may write."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    for name, value in s3_server.get_environment().items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("READCLADE_S3_PATIENCE_S", "60")
+    s3_server.lead_here(monkeypatch, 60)
     name = f"bucket-{uuid.uuid4().hex[:12]}"
     s3_server.make_client().create_bucket(Bucket=name)
     return f"s3://{name}"

@@ -146,6 +146,18 @@ class S3Server:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
+    def lead_here(self, patch, patience_s: int) -> None:
+        """Make the environment lead AWS's tools here, as `admin`, and nowhere else.
+
+        Args:
+            patch: pytest's MonkeyPatch, which undoes it.
+            patience_s: seconds for which a failing call is tried again.
+        """
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            patch.delenv(name)
+        for name, value in (self.get_environment() | {"READCLADE_S3_PATIENCE_S": str(patience_s)}).items():
+            patch.setenv(name, value)
+
     def make_client(self):
         """Return botocore's client as `admin`."""
         return botocore.session.Session().create_client(

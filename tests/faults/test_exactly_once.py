@@ -36,10 +36,7 @@ PATIENCE_S = 300  # for a run to end that nobody disturbs any more, and for a vi
 def store(s3_server):
     """Return s3://bucket with the pairs of the demo; all processes below inherit the way there."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("AWS_")]:
-            patch.delenv(name)
-        for name, value in (s3_server.get_environment() | {"READCLADE_S3_PATIENCE_S": "120"}).items():
-            patch.setenv(name, value)
+        s3_server.lead_here(patch, 120)
         s3_server.make_client().create_bucket(Bucket="faults")
         yield "s3://faults"
 

@@ -236,21 +236,25 @@ def test_embed_fragments_says_what_is_wrong_with_the_store(
     assert not (tmp_path / "local/reads/out/pairs/manifest.json").exists()
 
 
+@contextlib.contextmanager
+def mount_disk(folder, size):
+    """Make a folder on a file system of its own, of a size such as 1m, for as long as a test wants it."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder]
+    if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("a file system of its own can be mounted by root only")
+    try:
+        yield folder
+    finally:
+        # Lazily: a server that was killed may not have let go of its files yet.
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """Return a folder on a file system of 1 MiB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = (
-        shutil.which("mount")
-        and not subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True
-        ).returncode
-    )
-    if not mounted:
-        pytest.skip("a file system of its own can be mounted by root only")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
+    with mount_disk(tmp_path / "small", "1m") as folder:
+        yield folder
 
 
 def test_embed_reads_full_disk_of_a_node_leaves_nothing_half(fetched, bucket, run_here, small_disk, monkeypatch):
@@ -302,26 +306,14 @@ def test_embed_fragments_names_the_file_that_fills_the_disk(fetched, small_disk,
 @pytest.fixture
 def full_server(tmp_path, monkeypatch):
     """Return an S3 server of its own, whose disk of 24 MiB has almost no space left, and the ballast that fills it."""
-    folder = tmp_path / "server"
-    folder.mkdir()
-    if (
-        not shutil.which("mount")
-        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", folder]).returncode
-    ):
-        pytest.skip("a file system of its own can be mounted by root only")
-    server = None
-    try:
+    with mount_disk(tmp_path / "server", "24m") as folder:
         server = S3Server(folder)
-        for name, value in server.get_environment().items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("READCLADE_S3_PATIENCE_S", "3")
-        server.make_client().create_bucket(Bucket="full")
-        ballast = folder / "ballast"
-        yield server, ballast
-    finally:
-        if server is not None:
+        try:
+            server.lead_here(monkeypatch, 3)
+            server.make_client().create_bucket(Bucket="full")
+            yield server, folder / "ballast"
+        finally:
             server.kill()
-        subprocess.run(["umount", "-l", folder], check=True)
 
 
 def test_upload_to_a_full_server_leaves_no_object_and_says_what_to_do(full_server, tmp_path):
