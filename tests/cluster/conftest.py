@@ -15,7 +15,7 @@ import pytest
 import yaml
 from projects import ROOT, Project, lay_over, merge, wait
 from ray_head import RayHead
-from s3_server import WEED, S3Server
+from s3_server import S3Server
 from start_cluster import Cluster, explain_absence, run_cluster
 
 DEMO = ROOT / "demo"
@@ -35,19 +35,11 @@ def slurm(tmp_path_factory) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def store(tmp_path_factory) -> Iterator[S3Server]:
-    """Start an S3 server; from here on the environment leads to it, so that Ray's workers find it too."""
-    if not WEED.exists():
-        pytest.skip("there is no S3 server: install requirements/dev.txt")
-    server = S3Server(tmp_path_factory.mktemp("s3"))
+def store(s3_server) -> Iterator[S3Server]:
+    """Return the S3 server; from here on the environment leads to it, so that Ray's workers find it too."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("AWS_")]:
-            patch.delenv(name)
-        for name, value in server.get_environment().items():
-            patch.setenv(name, value)
-        patch.setenv("READCLADE_S3_PATIENCE_S", "120")
-        yield server
-    server.kill()
+        s3_server.lead_here(patch, 120)
+        yield s3_server
 
 
 @pytest.fixture(scope="session")

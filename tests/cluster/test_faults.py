@@ -94,47 +94,46 @@ def start_stuck(project: Project, slurm) -> tuple[subprocess.Popen, str]:
     return process, job
 
 
-def assert_no_clusters(project: Project) -> None:
-    """Make sure that no result of `cluster` stands there."""
-    folder = project.directory / "results/pairs/cluster"
-    assert not [name for name in ("clusters.h5", "assignments.parquet", "binning.tsv") if (folder / name).exists()]
+@pytest.fixture
+def mend(clean, finish):
+    """Return a function that makes sure that `cluster` failed without a trace, and finishes without the fault."""
+
+    def check(project: Project, *targets: str) -> None:
+        clean(project)
+        folder = project.directory / "results/pairs/cluster"
+        assert not [name for name in ("clusters.h5", "assignments.parquet", "binning.tsv") if (folder / name).exists()]
+        os.remove(project.environment["FAULT"])
+        finish(project, *targets)
+
+    return check
 
 
-def test_rank_that_exits_1_ends_the_job(fault, clean, finish):
+def test_rank_that_exits_1_ends_the_job(fault, mend):
     project = fault(EXITS)
     assert project.run(CLUSTERS, "--notemp", seconds=BOUND_S) == 1
     assert "Error in rule cluster" in project.read_output()
     assert re.search(r"task 1: Exited with exit code 1", project.read_output() + project.read_logs())
-    clean(project)
-    assert_no_clusters(project)
-    os.remove(project.environment["FAULT"])
-    finish(project, CLUSTERS, "--notemp")
+    mend(project, CLUSTERS, "--notemp")
 
 
-def test_cancelled_job_is_reported(fault, slurm, clean, finish):
+def test_cancelled_job_is_reported(fault, slurm, mend):
     project = fault(STUCK)
     process, job = start_stuck(project, slurm)
     subprocess.run(["scancel", job], check=True)
     assert wait(process, BOUND_S) == 1
     assert re.search(f"SLURM-job '{job}' failed, SLURM status is: 'CANCELLED", project.read_output())
-    clean(project)
-    assert_no_clusters(project)
-    os.remove(project.environment["FAULT"])
-    finish(project, CLUSTERS, "--notemp")
+    mend(project, CLUSTERS, "--notemp")
 
 
-def test_ctrl_c_cancels_the_job(fault, slurm, clean, finish):
+def test_ctrl_c_cancels_the_job(fault, slurm, mend):
     project = fault(STUCK)
     process, _ = start_stuck(project, slurm)
     os.killpg(process.pid, signal.SIGINT)
     assert wait(process, BOUND_S) != 0
-    clean(project)
-    assert_no_clusters(project)
-    os.remove(project.environment["FAULT"])
-    finish(project, CLUSTERS, "--notemp")
+    mend(project, CLUSTERS, "--notemp")
 
 
-def test_node_that_is_lost_fails_the_job(fault, slurm, clean, finish):
+def test_node_that_is_lost_fails_the_job(fault, slurm, mend):
     project = fault(STUCK)
     process, job = start_stuck(project, slurm)
     slurm.kill_node(NODES[1])
@@ -144,13 +143,10 @@ def test_node_that_is_lost_fails_the_job(fault, slurm, clean, finish):
         slurm.start_node(NODES[1])
         wait_for("two idle nodes", lambda: slurm.get_states() == dict.fromkeys(NODES, "idle"), BOUND_S)
     assert f"SLURM-job '{job}' failed" in project.read_output()
-    clean(project)
-    assert_no_clusters(project)
-    os.remove(project.environment["FAULT"])
-    finish(project)
+    mend(project)
 
 
-def test_job_over_its_time_is_ended_and_the_next_attempt_has_more(staged, fault, slurm, make_profile, clean, finish):
+def test_job_over_its_time_is_ended_and_the_next_attempt_has_more(staged, fault, slurm, make_profile, finish):
     cluster = {"runtime": "1 * attempt", "mem_mb": "1500 * attempt"}
     project = fault(STUCK_ONCE, profile=make_profile("limited", {"retries": 1, "set-resources": {"cluster": cluster}}))
     finish(project, CLUSTERS, "--notemp")
