@@ -15,6 +15,7 @@ from readclade import s3
 from readclade.errors import InputError
 from readclade.files import hash_file, remove_leftovers, replace_when_done
 from readclade.s3 import ObjectInfo
+from readclade.s3_reader import ObjectReader
 
 _COPY_BYTES = 4 << 20
 _MOST_LISTED = 5000  # objects of a prefix that are listed to find a few of them: five requests
@@ -115,13 +116,13 @@ def open_read(location: str | os.PathLike[str], etag: str | None = None) -> Bina
         InputError: it is on S3 and cannot be read. A local file's errors are OSErrors.
     """
     if is_s3(location):
-        return io.BufferedReader(s3.ObjectReader(str(location), etag), 1 << 20)
+        return io.BufferedReader(ObjectReader(str(location), etag), 1 << 20)
     return open(location, "rb")
 
 
 def stop_reading_ahead(stream: BinaryIO, end: int) -> None:
     """Tell a stream of `open_read` that what lies from an offset on will not be read."""
-    if isinstance(getattr(stream, "raw", None), s3.ObjectReader):
+    if isinstance(getattr(stream, "raw", None), ObjectReader):
         stream.raw.stop = end
 
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from readclade import s3, storage
+from readclade import s3, s3_reader, storage
 from readclade.errors import InputError
 
 
@@ -80,7 +80,7 @@ def test_storage_empty_file(folder, tmp_path):
 
 
 def test_open_read_seeks(folder, monkeypatch):
-    monkeypatch.setattr(s3, "_BLOCK_BYTES", 1000)
+    monkeypatch.setattr(s3_reader, "_BLOCK_BYTES", 1000)
     data = os.urandom(5500)
     location = storage.join(folder, "data")
     storage.write_bytes(location, data)
@@ -178,7 +178,7 @@ def test_prepare_folder_removes_uploads_that_nobody_completes(bucket, s3_server)
 
 
 def test_open_read_object_that_changes_meanwhile_is_refused(bucket, monkeypatch):
-    monkeypatch.setattr(s3, "_BLOCK_BYTES", 1000)
+    monkeypatch.setattr(s3_reader, "_BLOCK_BYTES", 1000)
     storage.write_bytes(f"{bucket}/data", b"a" * 5000)
     with storage.open_read(f"{bucket}/data") as file:
         file.raw.read(500)
@@ -321,7 +321,7 @@ def test_upload_whose_completion_was_not_heard_counts_as_done(bucket, tmp_path, 
 
 
 def test_read_goes_on_after_the_server_was_killed(bucket, s3_server, monkeypatch):
-    monkeypatch.setattr(s3, "_BLOCK_BYTES", 1 << 20)
+    monkeypatch.setattr(s3_reader, "_BLOCK_BYTES", 1 << 20)
     monkeypatch.setenv("READCLADE_S3_PATIENCE_S", "240")
     data = os.urandom(6 << 20)
     storage.write_bytes(f"{bucket}/data", data)
