@@ -185,10 +185,10 @@ def get_actors(wildcards, threads):
 
 
 def get_embed_memory(wildcards, threads):
-    """Return the megabytes that Ray's own processes and one batch of reads per actor take.
+    """Return the megabytes that Ray's own processes and the batches of reads of each actor take.
 
-    With a network, the driver and each actor load its weights (1.1 GB at the peak, measured), and a batch of 8 Mb has
-    150 MB of vectors and their sums (0.7 GB).
+    With a network, the driver and each actor load its weights (1.1 GB at the peak, measured), and an actor holds the
+    vectors (150 MB) of up to three batches of 8 Mb.
     """
     if config["embedder"]["name"] in hub.MODELS:
         return 3000 + 2000 * threads

@@ -7,13 +7,16 @@ Source: DNABERT-2 (Zhou et al. 2023, arXiv 2306.15006); ALiBi (Press et al. 2021
 gated MLP "GEGLU" (Shazeer 2020, arXiv 2002.05202).
 
 In half precision (`network.to(torch.bfloat16)`) LayerNorm and softmax compute in float32 all the same: torch's kernels
-round what they return, not what they sum.
+round what they return, not what they sum. What stands between the matrix products is `PlainOperations`, or on a GPU,
+where it would take most of the time, `readclade.dnabert2_kernels`.
 """
 
 import json
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -55,31 +58,108 @@ def get_alibi_slopes(heads: int) -> list[float]:
     return series + [2 ** (-4 * i / below) for i in range(1, 2 * (heads - below), 2)]
 
 
-def get_alibi_bias(heads: int, tokens: int, like: Tensor) -> Tensor:
-    """Return (1, heads, tokens, tokens): -slope * |i - j|, of the type and on the device of `like`."""
-    slopes = torch.tensor(get_alibi_slopes(heads), device=like.device)  # (heads,)
+@cache  # copied to the device once, for a copy waits until the GPU has nothing to do
+def _get_slopes(heads: int, device: torch.device) -> Tensor:
+    return torch.tensor(get_alibi_slopes(heads), device=device)  # (heads,)
+
+
+def get_alibi_bias(heads: int, tokens: int, lengths: Tensor | None, like: Tensor) -> Tensor:
+    """Return (1, heads, tokens, tokens): -slope * |i - j|, of the type and on the device of `like`.
+
+    With lengths it is (batch, heads, tokens, tokens), and -inf at keys that are padding.
+    """
+    slopes = _get_slopes(heads, like.device)  # (heads,)
     position = torch.arange(tokens, device=like.device)  # (tokens,)
     distance = (position[:, None] - position[None, :]).abs()  # (tokens, tokens)
-    return (-slopes[:, None, None] * distance).to(like.dtype)[None]  # (1, heads, tokens, tokens)
+    bias = (-slopes[:, None, None] * distance).to(like.dtype)[None]  # (1, heads, tokens, tokens)
+    # torch's attention on GPUs copies, in every layer, a bias whose rows do not begin at multiples of 16.
+    batch, width = 1 if lengths is None else len(lengths), -(-tokens // 16) * 16
+    bias = like.new_empty(batch, heads, tokens, width)[..., :tokens].copy_(bias)  # (batch, heads, tokens, tokens)
+    if lengths is not None:
+        padded = position >= lengths[:, None]  # (batch, tokens)
+        bias.masked_fill_(padded[:, None, None, :], -torch.inf)
+    return bias
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-    """Return softmax(query key^T / sqrt(size) + bias) value.
-
-    On a CPU torch's fused kernel does without its bfloat16 instructions, which plain products use: twice as fast here.
+class PlainOperations:
+    """What the network does between its matrix products, by torch's own functions.
 
     Args:
-        query, key, value: (batch, heads, tokens, size).
-        bias: (batch or 1, heads, tokens, tokens).
+        heads: of the attention.
+        tokens: of each sequence, with its padding.
+        lengths: (batch,) tokens of each sequence before its padding, or None where there is none.
+        like: tensor of the type and on the device to compute in.
     """
-    if query.device.type != "cpu" or query.dtype != torch.bfloat16:
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)  # (batch, heads, tokens, size)
-    scores = query / math.sqrt(query.shape[-1]) @ key.transpose(-1, -2) + bias  # (batch, heads, tokens, tokens)
-    return scores.softmax(-1).nan_to_num(0) @ value  # (batch, heads, tokens, size); 0 where every key is hidden
+
+    def __init__(self, heads: int, tokens: int, lengths: Tensor | None, like: Tensor):
+        self._bias = get_alibi_bias(heads, tokens, lengths, like)
+
+    def attend(self, qkv: Tensor) -> Tensor:
+        """Return softmax(query key^T / sqrt(size) + bias) value, the heads side by side: (batch, tokens, hidden).
+
+        On a CPU torch's fused kernel does without its bfloat16 instructions, which plain products use: twice as fast.
+
+        Args:
+            qkv: (batch, tokens, 3, heads, size), queries, keys and values.
+        """
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each (batch, heads, tokens, size)
+        if query.device.type != "cpu" or query.dtype != torch.bfloat16:
+            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=self._bias)  # as query
+        else:
+            scores = query / math.sqrt(query.shape[-1]) @ key.transpose(-1, -2)  # (batch, heads, tokens, tokens)
+            mixed = (scores + self._bias).softmax(-1).nan_to_num(0) @ value  # as query; 0 where every key is hidden
+        return mixed.transpose(1, 2).flatten(2)  # (batch, tokens, hidden)
+
+    def add_and_normalise(self, x: Tensor, other: Tensor, norm: nn.LayerNorm) -> Tensor:
+        """Return norm(x + other); all (batch, tokens, hidden)."""
+        return norm(x + other)
+
+    def gate(self, halves: Tensor) -> Tensor:
+        """Return (batch, tokens, size), gelu(a) * b, from (batch, tokens, 2 * size), a and then b."""
+        activation, gate = halves.chunk(2, dim=-1)
+        return F.gelu(activation) * gate
+
+
+@cache
+def find_kernels(device: torch.device):
+    """Return the module of fused kernels where a GPU and what it takes to build kernels for it are there, else None."""
+    if device.type != "cuda" or torch.cuda.get_device_capability(device)[0] < 8:  # Triton is for no older ones
+        return None
+    try:
+        from readclade import dnabert2_kernels  # needs Triton, which torch brings along for GPUs only
+
+        tiny = torch.zeros(1, 16, 3, 1, 16, dtype=torch.float16, device=device)
+        one = torch.ones(1, dtype=torch.int32, device=device)
+        dnabert2_kernels.FusedOperations(one.float(), one).attend(tiny)
+    except Exception as error:  # of Triton, of the compiler, of the driver: a network without is only slower
+        logging.getLogger(__name__).warning(
+            "DNABERT-2 runs at half its speed: no kernels can be built for the GPU (%s). A C compiler may be missing.",
+            error,
+        )
+        return None
+    return dnabert2_kernels
+
+
+def choose_operations(config: NetworkConfig, tokens: int, lengths: Tensor | None, x: Tensor):
+    """Return what a network does between its matrix products: fused where they can be, else plain.
+
+    Args:
+        config: sizes of the network.
+        tokens: of each sequence, with its padding.
+        lengths: (batch,) tokens of each sequence before its padding, or None where there is none.
+        x: (batch, tokens, hidden).
+    """
+    heads, size = config.num_attention_heads, config.hidden_size // config.num_attention_heads
+    fits = x.dtype != torch.float32 and size >= 16 and size & (size - 1) == 0
+    if not fits or not x.numel() or (kernels := find_kernels(x.device)) is None:
+        return PlainOperations(heads, tokens, lengths, x)
+    if lengths is None:
+        lengths = torch.full((len(x),), tokens, device=x.device)
+    return kernels.FusedOperations(_get_slopes(heads, x.device), lengths.int())
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention with a bias on the scores, then LayerNorm(dense(attention) + x)."""
+    """Multi-head self-attention with a penalty for distance, then LayerNorm(dense(attention) + x)."""
 
     def __init__(self, config: NetworkConfig):
         super().__init__()
@@ -90,20 +170,12 @@ class Attention(nn.Module):
             {"dense": nn.Linear(size, size), "LayerNorm": nn.LayerNorm(size, config.layer_norm_eps)}
         )
 
-    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """Attend from every token to every token.
-
-        Args:
-            x: (batch, tokens, hidden).
-            bias: (batch or 1, heads, tokens, tokens), added to the scores; -inf hides a key.
-        """
+    def forward(self, x: Tensor, operations) -> Tensor:
+        """Attend from every token to every token; x: (batch, tokens, hidden)."""
         batch, tokens, hidden = x.shape
         qkv = self.get_submodule("self").Wqkv(x)  # (batch, tokens, 3 * hidden)
-        qkv = qkv.view(batch, tokens, 3, self.heads, hidden // self.heads)  # (batch, tokens, 3, heads, hidden / heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each (batch, heads, tokens, hidden / heads)
-        mixed = attend(query, key, value, bias)  # as query
-        mixed = mixed.transpose(1, 2).reshape(batch, tokens, hidden)  # (batch, tokens, hidden)
-        return self.output.LayerNorm(self.output.dense(mixed) + x)  # (batch, tokens, hidden)
+        mixed = operations.attend(qkv.view(batch, tokens, 3, self.heads, hidden // self.heads))  # as x
+        return operations.add_and_normalise(self.output.dense(mixed), x, self.output.LayerNorm)
 
 
 class GatedMlp(nn.Module):
@@ -115,10 +187,10 @@ class GatedMlp(nn.Module):
         self.wo = nn.Linear(config.intermediate_size, config.hidden_size)
         self.layernorm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, operations) -> Tensor:
         """Map each token by itself; x: (batch, tokens, hidden)."""
-        activation, gate = self.gated_layers(x).chunk(2, dim=-1)  # each (batch, tokens, intermediate)
-        return self.layernorm(self.wo(F.gelu(activation) * gate) + x)  # (batch, tokens, hidden)
+        gated = operations.gate(self.gated_layers(x))  # (batch, tokens, intermediate)
+        return operations.add_and_normalise(self.wo(gated), x, self.layernorm)
 
 
 class Layer(nn.Module):
@@ -129,9 +201,9 @@ class Layer(nn.Module):
         self.attention = Attention(config)
         self.mlp = GatedMlp(config)
 
-    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+    def forward(self, x: Tensor, operations) -> Tensor:
         """Return (batch, tokens, hidden) from the same."""
-        return self.mlp(self.attention(x, bias))  # (batch, tokens, hidden)
+        return self.mlp(self.attention(x, operations), operations)
 
 
 class Network(nn.Module):
@@ -150,26 +222,27 @@ class Network(nn.Module):
         )
         self.encoder = nn.ModuleDict({"layer": nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))})
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+    def forward(self, input_ids: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return (batch, tokens, hidden) in the type of the weights.
 
         A token's vector depends on no padding: padded keys are hidden from every query, padded rows are exactly 0.
 
         Args:
             input_ids: (batch, tokens), any integer type.
-            attention_mask: (batch, tokens), any integer type, 0 at padding; None where there is no padding, which is
-                faster, since one bias then serves the whole batch.
+            lengths: (batch,), any integer type, tokens of each sequence, what follows them is padding; None where
+                there is none, which is faster.
         """
         table = self.embeddings.word_embeddings.weight  # (vocabulary, hidden)
         kind = self.embeddings.token_type_embeddings.weight[0]  # (hidden,): one sequence has one type
         x = self.embeddings.LayerNorm(F.embedding(input_ids.long(), table) + kind)  # (batch, tokens, hidden)
-        bias = get_alibi_bias(self.config.num_attention_heads, x.shape[1], x)  # (1, heads, tokens, tokens)
-        if attention_mask is not None:
-            padded = attention_mask == 0  # (batch, tokens)
-            bias = bias.masked_fill(padded[:, None, None, :], -torch.inf)  # (batch, heads, tokens, tokens)
+        tokens = input_ids.shape[1]
+        operations = choose_operations(self.config, tokens, lengths, x)
         for layer in self.encoder.layer:
-            x = layer(x, bias)  # (batch, tokens, hidden)
-        return x if attention_mask is None else x.masked_fill(padded[:, :, None], 0)  # (batch, tokens, hidden)
+            x = layer(x, operations)  # (batch, tokens, hidden)
+        if lengths is None:
+            return x
+        padded = torch.arange(tokens, device=x.device) >= lengths[:, None]  # (batch, tokens)
+        return x.masked_fill(padded[:, :, None], 0)  # (batch, tokens, hidden)
 
 
 def read_config(config: str | PathLike[str] | Mapping[str, Any]) -> NetworkConfig:

@@ -1,21 +1,23 @@
 """The embedders dnabert2 and dnabert-s: the mean over a fragment's tokens of what the network makes of them."""
 
 import hashlib
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Iterator
 from functools import cached_property
 
+import numba
 import numpy as np
 import pyarrow as pa
 import torch
 
 from readclade import dnabert2
+from readclade.ahead import one_behind, read_ahead
 from readclade.errors import ConfigError, InputError
 from readclade.files import hash_file
 from readclade.hub import MODELS, find_model
 from readclade.windows import LEAST_BASES, cut_windows, load_tokenizer, make_batches, split_chunks, tokenize
 
-_VERSION = "2"  # raise it when the same weights would give another vector
+_VERSION = "3"  # raise it when the same weights would give another vector
 _PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # Where the rate levels off: on a CPU as long as a layer's activations stay in the cache, on a GPU once it is full.
 _BATCH_TOKENS = {"cpu": 1024, "cuda": 65536}
@@ -35,6 +37,12 @@ def choose_precision(precision: str, device: torch.device) -> torch.dtype:
         return torch.bfloat16 if torch.cuda.get_device_capability(device)[0] >= 8 else torch.float16
     features = torch.cpu.get_capabilities()
     return torch.bfloat16 if features.get("amx_bf16") or features.get("avx512_bf16") else torch.float32
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_rows(sums, fragments, vectors):
+    for i in range(len(fragments)):
+        sums[fragments[i]] += vectors[i]
 
 
 class DnabertEmbedder:
@@ -91,6 +99,8 @@ class DnabertEmbedder:
         sums = "".join(hash_file(path) for path in (config, tokenizer, tensors))
         self.revision = f"{_VERSION}-{hashlib.sha256(sums.encode()).hexdigest()[:16]}"
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        # While one prepares its batch, or takes the results, a GPU works for the other.
+        self.threads = 1 if self._device.type == "cpu" else 2
         self._tokenizer = load_tokenizer(tokenizer)
         network = dnabert2.load(tensors, config)
         self.dim = network.config.hidden_size
@@ -100,7 +110,7 @@ class DnabertEmbedder:
                 path=tokenizer,
                 remedy="use the tokenizer.json and the weights of one model",
             )
-        self._loaded = network
+        self._loaded, self._lock = network, threading.Lock()
         self.batch_tokens = batch_tokens or _BATCH_TOKENS.get(self._device.type, _BATCH_TOKENS["cpu"])
 
     @cached_property
@@ -111,46 +121,68 @@ class DnabertEmbedder:
     @cached_property
     def _network(self) -> dnabert2.Network:
         """The network on its device, from when it is used: who only asks for the revision leaves the GPU to others."""
-        return self._loaded.to(self._device, self.dtype)
+        with self._lock:
+            return self._loaded.to(self._device, self.dtype)
 
     def embed(self, sequences: pa.StringArray, mates: pa.StringArray | None = None) -> np.ndarray:
-        """Return (n, D) float32 vectors, NaN for a fragment whose windows have fewer than 4 known bases each."""
+        """Return (n, D) float32 vectors, NaN for a fragment whose windows have fewer than 4 known bases each.
+
+        Several threads may call it at once: then the GPU has work while one of them prepares a batch.
+        """
         columns = [sequences] if mates is None else [sequences, mates]
         windows = cut_windows(columns, self.parameters["window_bp"], self.parameters["strands"] == "both")
-        sums = np.zeros((len(sequences), self.dim))
+        sums = np.zeros((len(sequences), self.dim), np.float32)
         counts = np.zeros(len(sequences), np.int64)
-        for rows, vectors, tokens in self._run(windows.texts):
-            # One fragment can have several windows in a chunk: add those up first.
-            order = np.argsort(windows.fragments[rows], kind="stable")
-            fragments, starts = np.unique(windows.fragments[rows][order], return_index=True)
-            sums[fragments] += np.add.reduceat(vectors[order].astype(np.float64), starts, axis=0)
-            counts[fragments] += np.add.reduceat(tokens[order], starts)
-            self.tokens += int(tokens.sum())
+        for rows, wait, tokens in one_behind(self._run(windows.texts)):  # then the GPU has the next chunk to do
+            fragments = windows.fragments[rows]
+            _add_rows(sums, fragments, wait())
+            np.add.at(counts, fragments, tokens)
+            with self._lock:
+                self.tokens += int(tokens.sum())
         with np.errstate(invalid="ignore"):
-            return (sums / counts[:, None]).astype(np.float32)
+            return np.divide(sums, counts[:, None], out=sums, casting="same_kind")
 
-    def _run(self, texts: list[str]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Yield, a chunk of windows at a time: their rows, (rows, D) float32 sums over tokens, numbers of tokens."""
-        chunks = list(split_chunks(texts, _BATCHES_AHEAD * self.batch_tokens * _BASES_PER_TOKEN))
+    def _run(self, texts: list[str]) -> Iterator[tuple[np.ndarray, Callable[[], np.ndarray], np.ndarray]]:
+        """Set the network to work on a chunk of windows at a time; yield each chunk's.
+
+        Yields:
+            rows: (rows,) int64, which windows.
+            wait: function that waits for the (rows, D) float32 sums of their token vectors, and returns them.
+            lengths: (rows,) int64 numbers of tokens.
+        """
+        for start, batches, lengths in read_ahead(self._prepare(texts)):
+            rows = np.concatenate([rows for rows, _ in batches])
+            yield start + rows, self._start(batches, lengths), lengths[rows]
+
+    def _prepare(self, texts: list[str]) -> Iterator[tuple[int, list[tuple[np.ndarray, np.ndarray]], np.ndarray]]:
+        """Yield, a chunk of windows at a time: where it begins, its batches of tokens, the tokens of each window."""
         pad = self._tokenizer.token_to_id("[PAD]")
-        with ThreadPoolExecutor(1) as pool:  # the tokenizer releases the interpreter's lock while it works
-            waiting = [pool.submit(tokenize, self._tokenizer, texts[chunk]) for chunk in chunks[:1]]
-            for number, chunk in enumerate(chunks):
-                ids = waiting.pop().result()
-                waiting += [pool.submit(tokenize, self._tokenizer, texts[after]) for after in chunks[number + 1 :][:1]]
-                rows, sums, lengths = [], [], []
-                for batch, tokens, length in make_batches(ids, self.batch_tokens, pad):
-                    rows.append(batch + chunk.start)
-                    sums.append(self._sum_tokens(tokens, length))
-                    lengths.append(length)
-                yield np.concatenate(rows), torch.cat(sums).cpu().numpy(), np.concatenate(lengths)
+        for chunk in split_chunks(texts, _BATCHES_AHEAD * self.batch_tokens * _BASES_PER_TOKEN):
+            ids, lengths = tokenize(self._tokenizer, texts[chunk])  # releases the interpreter's lock
+            yield chunk.start, list(make_batches(ids, lengths, self.batch_tokens, pad)), lengths
 
     @torch.inference_mode()
-    def _sum_tokens(self, tokens: np.ndarray, lengths: np.ndarray) -> torch.Tensor:
-        """Return (batch, D) float32 sums of the token vectors of a batch, on the device."""
-        ids = torch.from_numpy(tokens).to(self._device, non_blocking=True)  # (batch, tokens)
-        mask = None
-        if lengths.min() < tokens.shape[1]:
-            mask = torch.from_numpy(np.arange(tokens.shape[1]) < lengths[:, None])  # (batch, tokens)
-            mask = mask.to(self._device, non_blocking=True)
-        return self._network(ids, mask).sum(1, dtype=torch.float32)  # (batch, D); padded rows are 0
+    def _start(self, batches: list[tuple[np.ndarray, np.ndarray]], lengths: np.ndarray) -> Callable[[], np.ndarray]:
+        """Set the network to work on batches; return what waits for the (rows, D) float32 sums of token vectors."""
+        sums = []
+        for rows, tokens in batches:
+            padded = lengths[rows[-1]] < tokens.shape[1]  # the shortest stands last
+            hidden = self._network(self._send(tokens), self._send(lengths[rows]) if padded else None)
+            sums.append(hidden.sum(1, dtype=torch.float32))  # (batch, D); padded rows are 0
+        sums = torch.cat(sums)
+        if self._device.type == "cpu":
+            return sums.numpy
+        found = torch.empty(sums.shape, pin_memory=True).copy_(sums, non_blocking=True)
+        done = torch.cuda.Event(blocking=True)
+        done.record()
+
+        def wait() -> np.ndarray:
+            done.synchronize()
+            return found.numpy()
+
+        return wait
+
+    def _send(self, array: np.ndarray) -> torch.Tensor:
+        """Return the array on the device; from pinned memory a copy does not wait for what the GPU does."""
+        tensor = torch.from_numpy(array)
+        return tensor if self._device.type == "cpu" else tensor.pin_memory().to(self._device, non_blocking=True)

@@ -23,6 +23,8 @@ class Embedder(Protocol):
         is_composition: True where a vector holds frequencies, whose noise grows with the square root of their mean.
         fit_fragments: on how many of a sample's first fragments a projection is fitted: enough for stable directions,
             few enough that one process embeds them soon.
+        threads: how many threads call `embed` side by side to keep it busy while others read and write; 0 where
+            reading takes as long as embedding, and one thread does all.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Embedder(Protocol):
     dim: int
     is_composition: bool
     fit_fragments: int
+    threads: int
 
     def embed(self, sequences: pa.StringArray, mates: pa.StringArray | None = None) -> np.ndarray:
         """Return (n, D) float32 vectors; a fragment too short to say anything gets a row of NaN.

@@ -19,16 +19,17 @@ import numpy as np
 import ray
 
 from readclade import shard_store, storage
+from readclade.ahead import map_ahead, read_ahead
 from readclade.embedders import Embedder, get_embedder
 from readclade.errors import InputError, StorageError
 from readclade.files import hash_file
-from readclade.fragments import read_ahead, read_batches
+from readclade.fragments import read_batches
 from readclade.manifest import Manifest, Shard
 from readclade.metrics import ActorMetrics, Usage, from_row, to_row
 from readclade.projection import Projection, fit_projection
 from readclade.ray_session import run_tasks, running_ray
 from readclade.reads import check_reads, load_reads
-from readclade.shards import write_shard
+from readclade.shards import Batch, write_shard
 from readclade.sources import find_sources
 
 _PROGRESS = "progress.json"
@@ -109,16 +110,19 @@ class ShardEmbedder:
     def make_shard(self, index: int) -> Shard:
         """Read, embed and write one shard."""
 
-        def embed(batch):
+        def embed(batch: Batch) -> tuple[Batch, np.ndarray]:
             with self._metrics.measure(batch):
-                return self._projection.apply(self._embedder.embed(batch.sequences, batch.mates))
+                return batch, self._embedder.embed(batch.sequences, batch.mates)
 
         def write(path: Path) -> Shard:
             batches = read_batches(self._reads, index, self._folder)
-            if not self._embedder.is_composition:  # a network must not wait for the parser; counting takes no longer
-                batches = read_ahead(batches)
-            return write_shard(path, batches, embed, self._projection.d)
+            if self._embedder.threads:  # it waits neither for the parser nor for the writer
+                embedded = map_ahead(embed, read_ahead(batches), self._embedder.threads)
+            else:
+                embedded = map(embed, batches)
+            return write_shard(path, ((batch, apply(vectors)) for batch, vectors in embedded), self._projection.d)
 
+        apply = self._projection.apply
         name = shard_store.get_shard_file(index, self._out, self._edition)
         if not storage.is_s3(self._out):
             return write(Path(self._out) / name)

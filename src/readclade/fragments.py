@@ -1,7 +1,6 @@
 """The fragments of a planned shard, read from its range of the FASTQ files as columns."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from os import PathLike
 
@@ -19,15 +18,6 @@ from readclade.tables import Lane
 # One batch is one row group: large enough to compress well, small enough that an actor's memory stays bounded.
 _BATCH_BASES = 8_000_000
 _ERROR_OF_QUALITY = (10 ** (-(np.arange(256) - 33) / 10)).astype(np.float64)
-
-
-def read_ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """Yield the batches; a thread reads the next one while one is worked on. Two batches are held."""
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(next, batches, None)
-        while (batch := waiting.result()) is not None:
-            waiting = pool.submit(next, batches, None)
-            yield batch
 
 
 @numba.njit(cache=True, nogil=True)

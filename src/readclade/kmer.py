@@ -77,6 +77,7 @@ class KmerEmbedder:
     revision = "1"
     is_composition = True
     fit_fragments = 50_000
+    threads = 0
 
     def __init__(self, k: int = 4):
         self.parameters = {"k": k}

@@ -264,6 +264,7 @@ class LshvecEmbedder:
     name = "lshvec"
     is_composition = False
     fit_fragments = 50_000
+    threads = 1
 
     def __init__(self, model: str):
         trained = read_model(Path(model))

@@ -76,6 +76,9 @@ class ActorMetrics:
         labels = {"sample": sample, "embedder": embedder.name}
         self._embedder = embedder
         self._usage = Usage()
+        self._lock = threading.Lock()
+        self._busy, self._busy_since = 0, 0.0  # threads in the embedder, and since when there are any
+        self._tokens = getattr(embedder, "tokens", 0)
         self._gpu = GpuSampler()
         self._last = time.monotonic()
         self._counters = {
@@ -93,17 +96,24 @@ class ActorMetrics:
 
     @contextlib.contextmanager
     def measure(self, batch: Batch) -> Iterator[None]:
-        """Time the embedding of a batch, and count it."""
-        started, tokens = time.monotonic(), getattr(self._embedder, "tokens", 0)
+        """Time the embedding of a batch, and count it; several threads may be at it."""
+        with self._lock:
+            self._busy += 1
+            if self._busy == 1:
+                self._busy_since = time.monotonic()
         yield
-        self._usage.embedder_seconds += time.monotonic() - started
-        self._count("reads", len(batch.names) * (1 if batch.mates is None else 2))
-        self._count("bases", batch.bases)
-        self._count("tokens", getattr(self._embedder, "tokens", 0) - tokens)
+        with self._lock:
+            self._busy -= 1
+            if not self._busy:
+                self._usage.embedder_seconds += time.monotonic() - self._busy_since
+            self._count("reads", len(batch.names) * (1 if batch.mates is None else 2))
+            self._count("bases", batch.bases)
 
     def finish(self, shard: Shard) -> Usage:
         """Count a shard that is written; return what it took."""
         now = time.monotonic()
+        tokens, self._tokens = self._tokens, getattr(self._embedder, "tokens", 0)
+        self._count("tokens", self._tokens - tokens)
         usage, self._usage = self._usage, Usage()
         usage.shards, usage.bytes = 1, shard.bytes
         usage.seconds, self._last = max(now - self._last, 1e-9), now

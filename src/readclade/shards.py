@@ -48,11 +48,11 @@ def get_schema(d: int) -> pa.Schema:
     )
 
 
-def write_shard(path: Path, batches: Iterable[Batch], embed, d: int) -> Shard:
-    """Embed and write the batches of one shard; the file appears under its name only when it is whole.
+def write_shard(path: Path, embedded: Iterable[tuple[Batch, np.ndarray]], d: int) -> Shard:
+    """Write the batches of one shard; the file appears under its name only when it is whole.
 
     Args:
-        embed: function of a batch to (n, d) float32 embeddings.
+        embedded: batches of n fragments, each with its (n, d) float32 embeddings.
     """
     schema = get_schema(d)
     rows = bases = 0
@@ -69,8 +69,7 @@ def write_shard(path: Path, batches: Iterable[Batch], embed, d: int) -> Shard:
                 "embedding.list.element": "BYTE_STREAM_SPLIT",
             },
         ) as writer:
-            for batch in batches:
-                embeddings = embed(batch)
+            for batch, embeddings in embedded:
                 count = len(batch.names)
                 columns = [
                     pa.array(np.arange(batch.first_fragment, batch.first_fragment + count)),

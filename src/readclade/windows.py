@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,11 @@ import pyarrow as pa
 from tokenizers import Tokenizer
 
 from readclade.errors import InputError
+from readclade.kmer import get_letters
 
 # Lower case would become [UNK] throughout; all that is no base becomes N, for which the tokenizer has one [UNK] each.
-_LETTERS = bytes(ord(chr(i).upper()) if chr(i) in "ACGTacgt" else ord("N") for i in range(256))
-_COMPLEMENT = bytes.maketrans(b"ACGT", b"TGCA")
+_LETTERS = np.array([ord(chr(i).upper()) if chr(i) in "ACGTacgt" else ord("N") for i in range(256)], np.uint8)
+_COMPLEMENT = np.frombuffer(bytes.maketrans(b"ACGT", b"TGCA"), np.uint8)
 # Fewer known bases say nothing; the embedder kmer needs as many.
 LEAST_BASES = 4
 
@@ -41,19 +43,25 @@ def cut_windows(columns: list[pa.StringArray], window_bp: int, both_strands: boo
         window_bp: >= 4.
         both_strands: whether each read's reverse complement is cut as well.
     """
-    texts, fragments = [], []
+    strands = []  # letters of all reads of a column, their lengths and fragments
     for column in columns:
-        for fragment, read in enumerate(column.cast(pa.binary()).to_pylist()):
-            read = read.translate(_LETTERS)
-            for strand in (read, read.translate(_COMPLEMENT)[::-1]) if both_strands else (read,):
-                count = -(-len(strand) // window_bp)
-                for i in range(count):
-                    window = strand[i * len(strand) // count : (i + 1) * len(strand) // count]
-                    if len(window) - window.count(b"N") >= LEAST_BASES:
-                        texts.append(window.decode("ascii"))
-                        fragments.append(fragment)
-    order = np.argsort([-len(text) for text in texts], kind="stable")
-    return Windows([texts[i] for i in order], np.array(fragments, np.int64)[order])
+        letters, offsets = get_letters(column)
+        letters = _LETTERS[letters[offsets[0] : offsets[-1]]]
+        lengths, fragments = np.diff(offsets).astype(np.int64), np.arange(len(column))
+        strands.append((letters, lengths, fragments))
+        if both_strands:  # all reads turned at once stand in the opposite order
+            strands.append((_COMPLEMENT[letters][::-1], lengths[::-1], fragments[::-1]))
+    letters, lengths, fragments = map(np.concatenate, zip(*strands, strict=True))
+    counts = -(-lengths // window_bp)  # windows of each read
+    number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)  # of a window in its read
+    start, length, count = (np.repeat(of_read, counts) for of_read in (np.cumsum(lengths) - lengths, lengths, counts))
+    begins, ends = start + number * length // count, start + (number + 1) * length // count
+    known = np.concatenate([[0], np.cumsum(letters != ord("N"))])
+    kept = np.flatnonzero(known[ends] - known[begins] >= LEAST_BASES)
+    kept = kept[np.argsort(begins[kept] - ends[kept], kind="stable")]
+    text = letters.tobytes().decode("ascii")
+    texts = [text[begin:end] for begin, end in zip(begins[kept].tolist(), ends[kept].tolist(), strict=True)]
+    return Windows(texts, np.repeat(fragments, counts)[kept])
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
@@ -77,9 +85,15 @@ def load_tokenizer(path: Path) -> Tokenizer:
     return tokenizer
 
 
-def tokenize(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
-    """Return the token ids of windows, [CLS] first and [SEP] last; a window has at most its bases + 2 tokens."""
-    return [encoding.ids for encoding in tokenizer.encode_batch_fast(texts)]
+def tokenize(tokenizer: Tokenizer, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the token ids of windows, one window after the other, and their numbers.
+
+    Returns:
+        (tokens,) int32 ids, of each window [CLS] first and [SEP] last; (windows,) int64, at most its bases + 2 each.
+    """
+    ids = [encoding.ids for encoding in tokenizer.encode_batch_fast(texts)]
+    lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+    return np.fromiter(chain.from_iterable(ids), np.int32, lengths.sum()), lengths
 
 
 def split_chunks(texts: list[str], bases: int) -> Iterator[slice]:
@@ -93,27 +107,29 @@ def split_chunks(texts: list[str], bases: int) -> Iterator[slice]:
         begin = end
 
 
-def make_batches(ids: list[list[int]], budget: int, pad: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield batches of sequences of similar length, the longest first.
+def make_batches(
+    ids: np.ndarray, lengths: np.ndarray, budget: int, pad: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield batches of windows of similar length, the longest first.
 
     Args:
-        ids: token ids of each sequence.
-        budget: most tokens of a batch, padding included; a sequence longer than that stands alone.
+        ids: (tokens,) int32, one window after the other.
+        lengths: (windows,) int64, tokens of each window.
+        budget: most tokens of a batch, padding included; a window longer than that stands alone.
         pad: the id at padding.
 
     Yields:
-        rows: (batch,) int64, which sequences.
-        tokens: (batch, longest) int64 ids.
-        lengths: (batch,) int64 tokens without padding.
+        rows: (batch,) int64, which windows.
+        tokens: (batch, longest) int32 ids.
     """
-    lengths = np.array([len(sequence) for sequence in ids], np.int64)
+    starts = np.cumsum(lengths) - lengths
     order = np.argsort(-lengths, kind="stable")
     begin = 0
     while begin < len(order):
         longest = int(lengths[order[begin]])
         rows = order[begin : begin + max(1, budget // longest)]
-        tokens = np.full((len(rows), longest), pad, np.int64)
-        for i, row in enumerate(rows):
-            tokens[i, : lengths[row]] = ids[row]
-        yield rows, tokens, lengths[rows]
+        place = np.arange(longest)
+        tokens = ids.take(starts[rows, None] + place, mode="clip")
+        tokens[place >= lengths[rows, None]] = pad
+        yield rows, tokens
         begin += len(rows)

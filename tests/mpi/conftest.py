@@ -40,7 +40,7 @@ def write_sample(folder: Path, platform: str, fragments: list, sizes: list[int],
             np.full(size, 0.01 if platform == "illumina" else 0.05, np.float32),
             sum(map(len, sequences + mates)),
         )
-        shards.append(write_shard(folder / f"shard-{number:05d}.parquet", [batch], embed, projection.d))
+        shards.append(write_shard(folder / f"shard-{number:05d}.parquet", [(batch, embed(batch))], projection.d))
         first += size
     assert first == len(fragments)
     description = {"name": "kmer", "revision": "1", "parameters": {"k": 4}, "projection": projection.to_json()}

@@ -103,7 +103,7 @@ def _write_shards(folder: Path, name: str, names: list[str], clusters: np.ndarra
         )
         embeddings = vectors[part].astype(np.float32)
         path = folder / f"shard-{len(shards):05d}.parquet"
-        shards.append(write_shard(path, [batch], lambda _, embeddings=embeddings: embeddings, D))
+        shards.append(write_shard(path, [(batch, embeddings)], D))
     projection = fit_projection(np.eye(D, dtype=np.float32), D, False).to_json()
     embedder = {"name": "kmer", "revision": "1", "parameters": {"k": 4}, "projection": projection}
     Manifest(name, "ont", embedder, D, "0" * 64, tuple(shards)).write(folder / "manifest.json")

@@ -49,7 +49,7 @@ def write_shards(folder: Path, embeddings: np.ndarray, cuts: list[int], lengths=
             int(lengths[begin:end].sum()),
         )
         rows = embeddings[begin:end]
-        shards.append(write_shard(folder / f"shard-{number:05d}.parquet", [batch], lambda _, rows=rows: rows, d))
+        shards.append(write_shard(folder / f"shard-{number:05d}.parquet", [(batch, rows)], d))
     projection = Projection(np.zeros(d, np.float32), np.eye(d, dtype=np.float32))
     embedder = {"name": "kmer", "revision": "1", "parameters": {}, "projection": projection.to_json()}
     manifest = Manifest("gut_1", "illumina", embedder, d, "0" * 64, tuple(shards))

@@ -33,6 +33,7 @@ CONDA_NAMES = {
     "ray": "ray-data",
     "sklearn": "scikit-learn",
     "torch": "pytorch",
+    "triton": "pytorch",  # a build for GPUs brings it along, and without a GPU it is done without
     "yaml": "pyyaml",
 }
 EXPECTED = {"download", "clean", "fetch", "embed", "stage", "cluster", "label", "report", "train"}

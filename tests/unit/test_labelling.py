@@ -58,7 +58,7 @@ def make_sample(folder: Path, name: str, reads, taxids: dict[str, str], shards: 
         columns = [None if column is None else column.take(pa.array(rows)) for column in arrow]
         batch = Batch(int(rows[0]), *columns, np.zeros(len(rows), np.float32), int(bases[rows].sum()))
         vectors.append(projection.apply(embedder.embed(columns[1], columns[2])))
-        written.append(write_shard(folder / f"shard-{i}.parquet", [batch], lambda _: vectors[-1], 32))
+        written.append(write_shard(folder / f"shard-{i}.parquet", [(batch, vectors[-1])], 32))
     description = {"name": "kmer", "revision": embedder.revision, "parameters": {"k": 4}}
     manifest = Manifest(name, "ont", description | {"projection": projection.to_json()}, 32, "0" * 64, tuple(written))
     manifest.write(folder / "manifest.json")

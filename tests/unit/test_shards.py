@@ -12,7 +12,7 @@ import pytest
 from readclade import fragments as fragments_module
 from readclade.errors import InputError
 from readclade.files import hash_file
-from readclade.fragments import read_ahead, read_batches
+from readclade.fragments import read_batches
 from readclade.manifest import Manifest, Shard
 from readclade.reads import summarise_reads
 from readclade.shards import Batch, get_embeddings, read_shard, write_shard
@@ -228,13 +228,18 @@ def embed(batch: Batch) -> np.ndarray:
     return (fragments[:, None] / 8 + np.arange(5) / 1024).astype(np.float16).astype(np.float32)
 
 
+def embed_all(batches):
+    """Return the batches, each with its embeddings."""
+    return ((batch, embed(batch)) for batch in batches)
+
+
 def describe(shard: Shard) -> Manifest:
     return Manifest("sample", "illumina", {}, 5, "0" * 64, (shard,))
 
 
 def test_write_shard_file_is_as_the_contract_says(tmp_path, batches):
     path = tmp_path / "out/shard-00000.parquet"
-    write_shard(path, batches, embed, 5)
+    write_shard(path, embed_all(batches), 5)
     schema = pq.read_schema(path)
     assert schema.names == ["fragment", "name", "sequence", "mate", "error_rate", "embedding"]
     types = [pa.int64(), pa.string(), pa.string(), pa.string(), pa.float32(), pa.list_(pa.float32(), 5)]
@@ -254,7 +259,7 @@ def test_write_shard_file_is_as_the_contract_says(tmp_path, batches):
 
 def test_write_shard_values_are_those_of_the_batches(tmp_path, batches):
     path = tmp_path / "shard-00000.parquet"
-    shard = write_shard(path, batches, embed, 5)
+    shard = write_shard(path, embed_all(batches), 5)
     frame = pd.read_parquet(path)
     assert frame["fragment"].tolist() == list(range(250))
     assert frame["name"].tolist() == [name for batch in batches for name in batch.names.to_pylist()]
@@ -268,7 +273,7 @@ def test_write_shard_values_are_those_of_the_batches(tmp_path, batches):
 def test_write_shard_single_reads_have_empty_mates(tmp_path, write_fastq, take_reads):
     path = write_fastq(tmp_path / "reads", [*take_reads("long.fastq.gz", 5), ("empty", "", "")])
     reads = summarise_reads("sample", "ont", [Lane(path, None)], tmp_path / "reads.out", 1 << 30)
-    write_shard(tmp_path / "shard.parquet", read_batches(reads, 0, tmp_path), embed, 5)
+    write_shard(tmp_path / "shard.parquet", embed_all(read_batches(reads, 0, tmp_path)), 5)
     table = pq.read_table(tmp_path / "shard.parquet")
     assert table["mate"].to_pylist() == [""] * 6
     assert table.column("mate").null_count == table.column("error_rate").null_count == 0
@@ -276,12 +281,12 @@ def test_write_shard_single_reads_have_empty_mates(tmp_path, write_fastq, take_r
 
 
 def test_write_shard_twice_gives_the_same_bytes(tmp_path, batches):
-    shards = [write_shard(tmp_path / folder / "shard.parquet", batches, embed, 5) for folder in ("a", "b")]
+    shards = [write_shard(tmp_path / folder / "shard.parquet", embed_all(batches), 5) for folder in ("a", "b")]
     assert shards[0] == shards[1]
 
 
 def test_write_shard_later_first_fragment_is_kept(tmp_path, batches):
-    shard = write_shard(tmp_path / "shard.parquet", batches[1:], embed, 5)
+    shard = write_shard(tmp_path / "shard.parquet", embed_all(batches[1:]), 5)
     assert (shard.first_fragment, shard.rows) == (100, 150)
 
 
@@ -289,13 +294,12 @@ def test_write_shard_later_first_fragment_is_kept(tmp_path, batches):
 def test_write_shard_failure_leaves_nothing(tmp_path, batches, failing):
     out = tmp_path / "out"
 
-    def fail(batch):
-        if batch.first_fragment == 100 * failing:
-            raise MemoryError
-        return embed(batch)
+    def fail():
+        yield from embed_all(batches[:failing])
+        raise MemoryError
 
     with pytest.raises(MemoryError):
-        write_shard(out / "shard.parquet", batches, fail, 5)
+        write_shard(out / "shard.parquet", fail(), 5)
     assert list(out.iterdir()) == []
 
 
@@ -305,12 +309,12 @@ def test_write_shard_failing_reads_leave_nothing(tmp_path, batches):
         raise InputError("changed")
 
     with pytest.raises(InputError, match="changed"):
-        write_shard(tmp_path / "out/shard.parquet", iterate(), embed, 5)
+        write_shard(tmp_path / "out/shard.parquet", embed_all(iterate()), 5)
     assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_read_shard_gives_the_columns_asked_for(tmp_path, batches):
-    shard = write_shard(tmp_path / "shard.parquet", batches, embed, 5)
+    shard = write_shard(tmp_path / "shard.parquet", embed_all(batches), 5)
     table = read_shard(describe(shard), shard, tmp_path, ["embedding", "fragment"])
     assert table.column_names == ["embedding", "fragment"]
     embeddings = get_embeddings(table, 5)
@@ -332,7 +336,7 @@ def test_read_shard_gives_the_columns_asked_for(tmp_path, batches):
 )
 def test_read_shard_damaged_after_embedding_is_named(tmp_path, batches, damage, message):
     path = tmp_path / "shard-00003.parquet"
-    shard = write_shard(path, batches, embed, 5)
+    shard = write_shard(path, embed_all(batches), 5)
     data = path.read_bytes()
     if damage == "flip":
         path.write_bytes(data[:999] + bytes([data[999] ^ 1]) + data[1000:])
@@ -347,33 +351,8 @@ def test_read_shard_damaged_after_embedding_is_named(tmp_path, batches, damage, 
 
 
 def test_read_shard_of_another_form_is_refused(tmp_path, batches):
-    shard = write_shard(tmp_path / "shard.parquet", batches, embed, 5)
+    shard = write_shard(tmp_path / "shard.parquet", embed_all(batches), 5)
     manifest = Manifest("sample", "illumina", {}, 6, "0" * 64, (shard,))
     with pytest.raises(InputError, match=r"column embedding is fixed_size_list<.*>\[5\], expected .*\[6\]") as caught:
         read_shard(manifest, shard, tmp_path, ["embedding"])
     assert caught.value.remedy.endswith("run `embed` again")
-
-
-def test_read_ahead_gives_all_in_order_and_holds_one():
-    taken = []
-
-    def read():
-        for number in range(5):
-            taken.append(number)
-            yield number
-
-    for number in read_ahead(read()):
-        assert len(taken) <= number + 2
-        assert taken[: number + 1] == list(range(number + 1))
-    assert taken == list(range(5))
-
-
-def test_read_ahead_error_comes_after_what_was_read():
-    def read():
-        yield 1
-        raise InputError("is broken", path="reads.fq")
-
-    batches = read_ahead(read())
-    assert next(batches) == 1
-    with pytest.raises(InputError, match="is broken"):
-        next(batches)
