@@ -23,7 +23,7 @@ from usage import Usage, measure_command
 ROOT = Path(__file__).parents[1]
 
 
-def write_reads(folder: Path, megabytes: int) -> list[Path]:
+def write_reads(folder: Path, megabytes: float) -> list[Path]:
     """Write two FASTQ files of `megabytes` in all; return their paths."""
     paths = []
     for mate in (1, 2):
@@ -31,9 +31,10 @@ def write_reads(folder: Path, megabytes: int) -> list[Path]:
         path = folder / f"reads_{mate}.fastq"
         with path.open("w") as file:
             copy = 0
-            while file.tell() < megabytes * 500_000:
+            while (missing := int(megabytes * 500_000) - file.tell()) > 0:
                 copy += 1
-                file.write(records.replace("@pairs.", f"@pairs.{copy}."))
+                end = records.find("\n@pairs.", missing) + 1 or len(records)  # both files have lines of like length
+                file.write(records[:end].replace("@pairs.", f"@pairs.{copy}."))
         paths.append(path)
     return paths
 
