@@ -75,8 +75,8 @@ def copy_plainly(manifest: Manifest, open_shard: Callable, out: Path | None, str
 def limit_network(port: int, megabytes: int) -> None:
     """Limit what is sent from a port to a rate in MB a second; the namespace's end undoes it."""
     for command in (
-        "qdisc add dev lo root handle 1: htb r2q 1000",
-        f"class add dev lo parent 1: classid 1:1 htb rate {megabytes}mbps burst 1m",
+        "qdisc add dev lo root handle 1: htb",
+        f"class add dev lo parent 1: classid 1:1 htb rate {megabytes}mbps burst 1m quantum 60000",
         f"filter add dev lo parent 1: protocol ip u32 match ip sport {port} 0xffff flowid 1:1",
     ):
         subprocess.run(["tc", *command.split()], check=True)
