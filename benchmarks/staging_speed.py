@@ -3,12 +3,19 @@
 Example, from the repository root, on a machine that does nothing else:
     PYTHONPATH=src .venv/bin/python benchmarks/staging_speed.py --megabytes 1024 --streams 2
 
-The S3 server is SeaweedFS on this machine, which the tests use too (requirements/dev.txt). Each way is measured three
-times, in turns, and the fastest of each counts: what disturbs a measurement makes it slower, never faster.
+The S3 server is SeaweedFS on this machine, which the tests use too (requirements/dev.txt). A plain copy takes a shard
+by one request, writes it and calls fdatasync, with as many streams and blocks of the same size as staging. Each way is
+measured several times, in turns, and the fastest of each counts: what disturbs a measurement makes it slower, never
+faster.
+
+What the server sends can be limited, as a network does, in a network namespace of its own (root and iproute2):
+    PYTHONPATH=src unshare --net .venv/bin/python benchmarks/staging_speed.py --streams 4 --network 300
 """
 
+import math
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -16,6 +23,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from readclade.cli import make_parser, run
 from readclade.files import hash_file
@@ -27,7 +35,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from s3_server import S3Server
 
 _SHARD_MB = 64
-_BLOCK = 4 << 20
+_BLOCK = 256 << 10
 _PROJECTION = {
     "method": "principal-directions",
     "mean": {"shape": [2], "float32": "AAAAAAAAAAA="},
@@ -64,18 +72,33 @@ def copy_plainly(manifest: Manifest, open_shard: Callable, out: Path | None, str
         list(pool.map(copy, manifest.shards))
 
 
-def measure(ways: dict[str, Callable[[Path], None]], folder: Path, megabytes: float, rounds: int = 3) -> dict:
-    """Return the highest rate of each way in MB a second; `sync` is part of each, so that memory hides no disk."""
-    rates = dict.fromkeys(ways, 0.0)
+def limit_network(port: int, megabytes: int) -> None:
+    """Limit what is sent from a port to a rate in MB a second; the namespace's end undoes it."""
+    for command in (
+        "qdisc add dev lo root handle 1: htb",
+        f"class add dev lo parent 1: classid 1:1 htb rate {megabytes}mbps burst 1m quantum 60000",
+        f"filter add dev lo parent 1: protocol ip u32 match ip sport {port} 0xffff flowid 1:1",
+    ):
+        subprocess.run(["tc", *command.split()], check=True)
+
+
+def measure(ways: dict[str, Callable[[Path], None]], folder: Path, megabytes: float, rounds: int) -> dict:
+    """Return of each way the highest rate in MB a second and the fewest CPU seconds of this process for a GB.
+
+    `sync` is part of each, so that memory hides no disk.
+    """
+    best = dict.fromkeys(ways, (0.0, math.inf))
     for _ in range(rounds):
         for name, copy in ways.items():
             os.sync()
-            started = time.monotonic()
+            started, cpu = time.monotonic(), time.process_time()
             copy(folder / "out")
             os.sync()
-            rates[name] = max(rates[name], megabytes / (time.monotonic() - started))
+            rate = megabytes / (time.monotonic() - started)
+            cpu = (time.process_time() - cpu) / megabytes * 1000
+            best[name] = max(best[name][0], rate), min(best[name][1], cpu)
             shutil.rmtree(folder / "out", ignore_errors=True)
-    return rates
+    return best
 
 
 def main() -> None:
@@ -83,12 +106,16 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--megabytes", type=int, default=1024, help="amount to copy (default: %(default)s)")
     parser.add_argument("--streams", type=int, default=2, help="shards at the same time (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each way (default: %(default)s)")
+    parser.add_argument("--network", type=int, help="MB a second that the server may send (default: no limit)")
     parser.add_argument("--folder", type=Path, help="where to write (default: a temporary folder)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         folder, streams = Path(name), arguments.streams
         manifest = make_shards(folder / "shards", max(1, arguments.megabytes // _SHARD_MB))
         megabytes = sum(shard.bytes for shard in manifest.shards) / 1e6
+        if arguments.network:
+            subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         server = S3Server(folder / "s3")
         try:
             os.environ.update(server.get_environment())
@@ -99,13 +126,16 @@ def main() -> None:
             (folder / "remote").mkdir()
             replace(manifest, location="s3://shards/sample").write(folder / "remote/manifest.json")
 
+            if arguments.network:
+                limit_network(urlsplit(server.endpoint).port, arguments.network)
+
             def open_local(shard: Shard):
                 return open(folder / "shards" / shard.file, "rb")
 
             def open_object(shard: Shard):
                 return client.get_object(Bucket="shards", Key=f"sample/{shard.file}")["Body"]
 
-            rates = measure(
+            best = measure(
                 {
                     "disk: plain copy": lambda out: copy_plainly(manifest, open_local, out, streams),
                     "disk: stage": lambda out: stage_shards(folder / "shards/manifest.json", out, "copy", streams),
@@ -115,13 +145,14 @@ def main() -> None:
                 },
                 folder,
                 megabytes,
+                arguments.rounds,
             )
         finally:
             server.kill()
-    print("way\tMB_per_s\tshare")
-    for way, rate in rates.items():
-        limit = rates[f"{way.split(':')[0]}: plain copy"]
-        print(f"{way}\t{rate:.0f}\t{rate / limit:.2f}")
+    print("way\tMB_per_s\tshare\tcpu_s_per_GB")
+    for way, (rate, cpu) in best.items():
+        limit, _ = best[f"{way.split(':')[0]}: plain copy"]
+        print(f"{way}\t{rate:.0f}\t{rate / limit:.2f}\t{cpu:.2f}")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from botocore.exceptions import (
     ClientError,
     ConnectionError,
     HTTPClientError,
+    IncompleteReadError,
     NoCredentialsError,
     PartialCredentialsError,
     ProfileNotFound,
@@ -147,7 +148,7 @@ def is_transient(error: Exception) -> bool:
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return _get_code(error) in _BUSY or status >= 500 or status == 429
-    return isinstance(error, (ConnectionError, HTTPClientError, ResponseStreamingError))
+    return isinstance(error, (ConnectionError, HTTPClientError, IncompleteReadError, ResponseStreamingError))
 
 
 def explain(error: Exception, url: str, operation: str, seconds: float = 0) -> InputError:

@@ -1,8 +1,10 @@
-"""An object on S3 as a stream that seeks, of one version from its beginning to its end."""
+"""An object on S3, of one version from its beginning to its end: in blocks in order, or as a stream that seeks."""
 
 import io
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -11,6 +13,44 @@ from readclade.s3 import ObjectInfo, call, explain, find_object, get_patience, i
 
 # A ranged read takes the first number of bytes, and ever more while reading goes on in order, up to the second.
 _FIRST_BYTES, _BLOCK_BYTES = 64 << 10, 8 << 20
+
+
+def read_blocks(
+    url: str, block_bytes: int, begin: int = 0, end: int | None = None, etag: str | None = None
+) -> Iterator[bytes]:
+    """Yield an object from one offset to another in blocks, by one request.
+
+    Where the answer breaks off, another request goes on from there, with the same version (If-Match).
+
+    Args:
+        block_bytes: size of a block, the last one may be shorter.
+        end: offset of the first byte that is not wanted; None for all bytes.
+        etag: the version that it must be, None for any.
+
+    Raises:
+        InputError: it cannot be read, or nothing comes for as long as a failing call is tried again.
+    """
+    bucket, key = split_url(url)
+    failing_since = None
+    while end is None or begin < end:
+        version = {"IfMatch": f'"{etag}"'} if etag else {}
+        # An empty object has no range: the whole is asked for without one.
+        part = {"Range": f"bytes={begin}-{'' if end is None else end - 1}"} if begin or end else {}
+        answer = call("get_object", url, Bucket=bucket, Key=key, **part, **version)
+        etag = answer["ETag"].strip('"')
+        end = begin + answer["ContentLength"]
+        try:
+            with closing(answer["Body"]) as body:
+                while block := body.read(block_bytes):
+                    begin += len(block)
+                    failing_since = None
+                    yield block
+        except (BotoCoreError, ClientError) as error:  # cut in the middle of the body
+            failing_since = failing_since or time.monotonic()
+            seconds = time.monotonic() - failing_since
+            if seconds > get_patience() or not is_transient(error):
+                raise explain(error, url, "get_object", seconds) from error
+            time.sleep(0.5)
 
 
 class ObjectReader(io.RawIOBase):
@@ -95,24 +135,8 @@ class ObjectReader(io.RawIOBase):
         return block
 
     def _fetch(self, begin: int, length: int) -> bytes:
-        bucket, key = split_url(self._url)
         end = min(begin + length, self.stop if begin < self.stop else self._info.size)
-        deadline = time.monotonic() + get_patience()
-        while True:
-            answer = call(
-                "get_object",
-                self._url,
-                Bucket=bucket,
-                Key=key,
-                Range=f"bytes={begin}-{end - 1}",
-                IfMatch=f'"{self._info.etag}"',
-            )
-            try:
-                return answer["Body"].read()
-            except (BotoCoreError, ClientError) as error:  # cut in the middle of the body
-                if time.monotonic() > deadline or not is_transient(error):
-                    raise explain(error, self._url, "get_object", get_patience()) from error
-                time.sleep(0.5)
+        return b"".join(read_blocks(self._url, length, begin, end, self._info.etag))
 
     def close(self) -> None:
         """Forget the blocks."""

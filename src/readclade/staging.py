@@ -14,12 +14,12 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
 
-from readclade.errors import ConfigError, InputError, ReadcladeError
+from readclade.errors import ConfigError, InputError, ReadcladeError, StorageError
 from readclade.files import remove_leftovers
 from readclade.lustre import DataRepository, restore_files
 from readclade.manifest import Manifest, Shard, read_manifest
 from readclade.shard_store import get_location
-from readclade.storage import download_file, find, is_s3, join
+from readclade.storage import download_file, is_s3, join
 
 WAYS = ("copy", "import", "in-place")
 _ATTEMPTS = 2
@@ -44,6 +44,7 @@ def stage_shards(
     Raises:
         ConfigError: the way does not fit the place where the shards are.
         InputError: a shard is missing or does not have its checksum; names every such shard.
+        StorageError: S3 refuses or fails.
         OSError: the source cannot be read or the target not written.
         ReadcladeError: the target has too little free space.
     """
@@ -142,11 +143,11 @@ def _copy_shard(shard: Shard, source: str, work: Path) -> str | None:
     location = join(source, shard.file)
     problem = None
     for _ in range(_ATTEMPTS):
-        if find(location) is None:
-            return f"{shard.file} is missing"
         try:
             download_file(location, work / shard.file, shard.sha256)
             return None
+        except StorageError:
+            raise  # the store fails, not the shard
         except InputError as error:
             problem = f"{shard.file} {error.message}"
     return problem

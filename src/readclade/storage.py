@@ -7,6 +7,7 @@ or a multipart upload that S3 makes visible when it is complete.
 import hashlib
 import io
 import os
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -15,9 +16,10 @@ from readclade import s3
 from readclade.errors import InputError
 from readclade.files import hash_file, remove_leftovers, replace_when_done
 from readclade.s3 import ObjectInfo
-from readclade.s3_reader import ObjectReader
+from readclade.s3_reader import ObjectReader, read_blocks
 
-_COPY_BYTES = 4 << 20
+_COPY_BYTES = 256 << 10  # what is hashed and written is then still in a core's cache
+_FLUSH_BYTES = 8 << 20
 _MOST_LISTED = 5000  # objects of a prefix that are listed to find a few of them: five requests
 
 
@@ -170,10 +172,15 @@ def download_file(location: str | os.PathLike[str], path: str | os.PathLike[str]
         InputError: it cannot be read, or has another checksum; nothing is left under `path`.
     """
     digest = hashlib.sha256()
-    with replace_when_done(Path(path)) as temporary, open_read(location) as reader, open(temporary, "wb") as writer:
-        while block := reader.read(_COPY_BYTES):
+    written = flushed = 0
+    with replace_when_done(Path(path)) as temporary, open(temporary, "wb") as writer:
+        for block in _read_blocks(location):
             digest.update(block)
-            writer.write(block)
+            written += writer.write(block)
+            if written - flushed >= _FLUSH_BYTES:
+                # Lets the disk begin on these pages, so that the end waits for the last ones only.
+                os.posix_fadvise(writer.fileno(), flushed, written - flushed, os.POSIX_FADV_DONTNEED)
+                flushed = written
         if sha256 is not None and digest.hexdigest() != sha256:
             raise InputError(
                 f"has the checksum {digest.hexdigest()[:12]}..., expected {sha256[:12]}...",
@@ -189,10 +196,20 @@ def get_sha256(location: str | os.PathLike[str]) -> str:
     if not is_s3(location):
         return hash_file(location)
     digest = hashlib.sha256()
-    with open_read(location) as file:
-        while block := file.read(_COPY_BYTES):
-            digest.update(block)
+    for block in read_blocks(str(location), _COPY_BYTES):
+        digest.update(block)
     return digest.hexdigest()
+
+
+def _read_blocks(location: str | os.PathLike[str]) -> Iterator[bytes]:
+    if is_s3(location):
+        yield from read_blocks(str(location), _COPY_BYTES)
+        return
+    if not os.path.exists(location):
+        raise InputError("does not exist", path=location, remedy="correct the path")
+    with open(location, "rb", buffering=0) as file:
+        while block := file.read(_COPY_BYTES):
+            yield block
 
 
 def delete(location: str | os.PathLike[str]) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from readclade import staging, storage
-from readclade.errors import InputError, ReadcladeError
+from readclade import s3, s3_reader, staging, storage
+from readclade.errors import InputError, ReadcladeError, StorageError
 from readclade.manifest import read_manifest
 from readclade.staging import stage_shards
 
@@ -54,6 +54,7 @@ def test_stage_shards_copies_shards_and_manifest(source, out, streams):
 
 def test_stage_shards_file_of_several_blocks(source, out, monkeypatch):
     monkeypatch.setattr(storage, "_COPY_BYTES", 1000)
+    monkeypatch.setattr(storage, "_FLUSH_BYTES", 2500)
     stage_shards(source, out)
     assert_staged(source, out)
 
@@ -94,7 +95,7 @@ def test_stage_shards_damaged_and_missing_sources_are_all_named(source, out):
     error = caught.value
     assert error.path == str(source)
     assert "2 of 4 shards cannot be staged" in error.message
-    assert "shard-00001.parquet is missing; shard-00003.parquet has the checksum" in error.message
+    assert "shard-00001.parquet does not exist; shard-00003.parquet has the checksum" in error.message
     assert "shard-00000" not in error.message
     assert "delete these shards and run the workflow again" in error.remedy
     # What is whole is kept for the next run, where nobody takes it for all; nothing stands under a temporary name.
@@ -196,6 +197,53 @@ def test_stage_shards_manifest_that_cannot_be_used_is_refused_first(source, out)
     source.write_text(json.dumps(value))
     with pytest.raises(InputError, match=r"shard-00002\.parquet begins with fragment 21, expected 20"):
         stage_shards(source, out)
+    assert not out.exists()
+
+
+# From S3
+
+
+@pytest.fixture
+def remote(source, bucket, tmp_path) -> Path:
+    """Return the same manifest, whose shards are in a bucket."""
+    manifest = read_manifest(source)
+    for shard in manifest.shards:
+        storage.upload_file(source.parent / shard.file, f"{bucket}/sample/{shard.file}")
+    path = tmp_path / "remote/manifest.json"
+    path.parent.mkdir()
+    replace(manifest, location=f"{bucket}/sample").write(path)
+    return path
+
+
+def test_stage_shards_from_s3_asks_once_for_each_shard(remote, source, out, monkeypatch):
+    asked, call = [], s3.call
+
+    def note(operation, url, *arguments, **options):
+        asked.append((operation, url.rsplit("/", 1)[1]))
+        return call(operation, url, *arguments, **options)
+
+    monkeypatch.setattr(s3, "call", note)
+    monkeypatch.setattr(s3_reader, "call", note)
+    stage_shards(remote, out, streams=3)
+    assert_staged(source, out)
+    assert sorted(asked) == [("get_object", f"shard-{number:05d}.parquet") for number in range(4)]
+
+
+def test_stage_shards_from_s3_names_missing_and_damaged_objects(remote, bucket, out):
+    storage.delete(f"{bucket}/sample/shard-00001.parquet")
+    storage.write_bytes(f"{bucket}/sample/shard-00003.parquet", b"something else")
+    with pytest.raises(InputError, match="2 of 4 shards cannot be staged") as caught:
+        stage_shards(remote, out, streams=2)
+    assert "shard-00001.parquet does not exist; shard-00003.parquet has the checksum" in caught.value.message
+    assert sorted(path.name for path in get_work(out).iterdir()) == ["shard-00000.parquet", "shard-00002.parquet"]
+
+
+def test_stage_shards_store_that_fails_is_no_fault_of_the_shards(remote, out, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    monkeypatch.setenv("READCLADE_S3_PATIENCE_S", "1")
+    with pytest.raises(StorageError, match="cannot be reached") as caught:
+        stage_shards(remote, out)
+    assert "check the network" in caught.value.remedy
     assert not out.exists()
 
 

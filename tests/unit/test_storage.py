@@ -8,7 +8,7 @@ import time
 import pytest
 
 from readclade import s3, s3_reader, storage
-from readclade.errors import InputError
+from readclade.errors import InputError, StorageError
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -77,6 +77,16 @@ def test_storage_empty_file(folder, tmp_path):
     storage.upload_file(tmp_path / "empty", location)
     assert storage.read_bytes(location) == b""
     assert storage.list_sizes(folder) == {"empty": 0}
+    assert storage.download_file(location, tmp_path / "back") == storage.get_sha256(location)
+    assert (tmp_path / "back").read_bytes() == b""
+
+
+def test_download_file_missing_is_named_and_leaves_nothing(folder, tmp_path):
+    location = storage.join(folder, "missing")
+    with pytest.raises(InputError, match="does not exist") as caught:
+        storage.download_file(location, tmp_path / "back/file")
+    assert caught.value.path == location
+    assert list((tmp_path / "back").iterdir()) == []
 
 
 def test_open_read_seeks(folder, monkeypatch):
@@ -332,3 +342,39 @@ def test_read_goes_on_after_the_server_was_killed(bucket, s3_server, monkeypatch
         restart.start()
         assert first + file.read() == data
         restart.join()
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_download_cut_in_an_answer_goes_on_from_there_with_the_same_version(bucket, s3_server, monkeypatch, changed):
+    monkeypatch.setenv("READCLADE_S3_PATIENCE_S", "240")
+    data, asked = os.urandom(48 << 20), []
+    storage.write_bytes(f"{bucket}/data", data)
+    call = s3_reader.call
+    monkeypatch.setattr(s3_reader, "call", lambda *a, **k: asked.append((a[0], k.get("Range"))) or call(*a, **k))
+    blocks = s3_reader.read_blocks(f"{bucket}/data", 1 << 20)
+    first = next(blocks)
+    s3_server.kill()
+    s3_server.start()
+    if changed:
+        storage.write_bytes(f"{bucket}/data", data[::-1])
+        with pytest.raises(InputError, match="was changed by someone else"):
+            list(blocks)
+    else:
+        assert first + b"".join(blocks) == data
+    assert [operation for operation, _ in asked] == ["get_object"] * 2
+    assert asked[0][1] is None
+    begin, end = map(int, asked[1][1].removeprefix("bytes=").split("-"))
+    assert len(first) <= begin < end == len(data) - 1
+
+
+def test_download_cut_for_good_is_told_in_bounded_time(bucket, s3_server, tmp_path, use):
+    use("admin")
+    storage.write_bytes(f"{bucket}/data", os.urandom(48 << 20))
+    blocks = s3_reader.read_blocks(f"{bucket}/data", 1 << 20)
+    next(blocks)
+    s3_server.kill()
+    try:
+        with pytest.raises(StorageError, match=r"cannot be reached .*tried for [2-9] s"):
+            list(blocks)
+    finally:
+        s3_server.start()
