@@ -177,7 +177,7 @@ def download_file(location: str | os.PathLike[str], path: str | os.PathLike[str]
         for block in _read_blocks(location):
             digest.update(block)
             written += writer.write(block)
-            if written - flushed >= _FLUSH_BYTES:
+            if written - flushed >= _FLUSH_BYTES and hasattr(os, "posix_fadvise"):  # which macOS lacks
                 # Lets the disk begin on these pages, so that the end waits for the last ones only.
                 os.posix_fadvise(writer.fileno(), flushed, written - flushed, os.POSIX_FADV_DONTNEED)
                 flushed = written
