@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from readclade import dnabert2
+from readclade.dnabert2_operations import get_alibi_slopes
 from readclade.errors import InputError
 
 DATA = Path(__file__).parents[1] / "data/dnabert2"
@@ -110,9 +111,9 @@ def test_network_real_size_has_the_published_number_of_parameters():
 
 
 def test_alibi_slopes():
-    assert dnabert2.get_alibi_slopes(8) == [2.0**-i for i in range(1, 9)]
+    assert get_alibi_slopes(8) == [2.0**-i for i in range(1, 9)]
     expected = [2.0**-i for i in range(1, 9)] + [2**-0.5, 2**-1.5, 2**-2.5, 2**-3.5]
-    assert dnabert2.get_alibi_slopes(12) == pytest.approx(expected, rel=1e-15)
+    assert get_alibi_slopes(12) == pytest.approx(expected, rel=1e-15)
 
 
 def test_load_is_ready_to_use(network):
