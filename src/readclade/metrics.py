@@ -101,11 +101,14 @@ class ActorMetrics:
             self._busy += 1
             if self._busy == 1:
                 self._busy_since = time.monotonic()
-        yield
+        try:
+            yield
+        finally:  # an actor whose embedder fails may go on with another shard
+            with self._lock:
+                self._busy -= 1
+                if not self._busy:
+                    self._usage.embedder_seconds += time.monotonic() - self._busy_since
         with self._lock:
-            self._busy -= 1
-            if not self._busy:
-                self._usage.embedder_seconds += time.monotonic() - self._busy_since
             self._count("reads", len(batch.names) * (1 if batch.mates is None else 2))
             self._count("bases", batch.bases)
 

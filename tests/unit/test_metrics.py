@@ -37,6 +37,19 @@ def test_actor_counts_reads_bases_bytes_and_the_tokens_of_both_strands(take_read
     assert again.seconds < usage.seconds + 1
 
 
+def test_actor_whose_embedder_failed_counts_on():
+    metrics = ActorMetrics("s", SimpleNamespace(name="kmer"))
+    batch = SimpleNamespace(names=["x"] * 3, mates=None, bases=9)
+    with pytest.raises(MemoryError), metrics.measure(batch):
+        raise MemoryError
+    assert metrics.finish(SHARD).reads == 0
+    with metrics.measure(batch):
+        time.sleep(0.01)
+    usage = metrics.finish(SHARD)
+    assert (usage.reads, usage.bases) == (3, 9)
+    assert 0.01 <= usage.embedder_seconds <= usage.seconds
+
+
 def test_summarise_divides_by_the_time_of_all_and_shares_by_that_of_each():
     usage = Usage()
     for _ in range(2):  # two actors side by side for 10 s
