@@ -2,7 +2,7 @@
 
 Examples, from the repository root, on a machine with two idle cores, or better three:
     PYTHONPATH=src .venv/bin/python benchmarks/two_actors.py --megabytes 2000 --repeats 3
-    PYTHONPATH=src .venv/bin/python benchmarks/two_actors.py --embedder dnabert2 --megabytes 1 --repeats 1
+    PYTHONPATH=src .venv/bin/python benchmarks/two_actors.py --embedder dnabert2 --megabytes 3 --repeats 1
 
 Runs of one and of two actors alternate, and the fastest of each counts: what else the machine does only adds time. What
 happens once a sample whatever the number of actors is left out: Ray's start and the fit of the projection. dnabert2 has

@@ -120,9 +120,9 @@ class ShardEmbedder:
                 embedded = map_ahead(embed, read_ahead(batches), self._embedder.threads)
             else:
                 embedded = map(embed, batches)
-            return write_shard(path, ((batch, apply(vectors)) for batch, vectors in embedded), self._projection.d)
+            projected = ((batch, self._projection.apply(vectors)) for batch, vectors in embedded)
+            return write_shard(path, projected, self._projection.d)
 
-        apply = self._projection.apply
         name = shard_store.get_shard_file(index, self._out, self._edition)
         if not storage.is_s3(self._out):
             return write(Path(self._out) / name)

@@ -205,9 +205,11 @@ def _read_blocks(location: str | os.PathLike[str]) -> Iterator[bytes]:
     if is_s3(location):
         yield from read_blocks(str(location), _COPY_BYTES)
         return
-    if not os.path.exists(location):
-        raise InputError("does not exist", path=location, remedy="correct the path")
-    with open(location, "rb", buffering=0) as file:
+    try:
+        file = open_read(location)
+    except FileNotFoundError:
+        raise InputError("does not exist", path=location, remedy="correct the path") from None
+    with file:
         while block := file.read(_COPY_BYTES):
             yield block
 

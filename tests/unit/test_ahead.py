@@ -8,15 +8,16 @@ from readclade.ahead import map_ahead, one_behind, read_ahead
 from readclade.errors import InputError
 
 
+def count(end, made):
+    """Yield numbers, noting in `made` which were asked for."""
+    for number in range(end):
+        made.append(number)
+        yield number
+
+
 def test_read_ahead_gives_all_in_order_and_holds_one():
     taken = []
-
-    def read():
-        for number in range(5):
-            taken.append(number)
-            yield number
-
-    for number in read_ahead(read()):
+    for number in read_ahead(count(5, taken)):
         assert len(taken) <= number + 2
         assert taken[: number + 1] == list(range(number + 1))
     assert taken == list(range(5))
@@ -46,13 +47,7 @@ def test_map_ahead_works_on_so_many_at_once_and_keeps_the_order(threads):
 
 def test_map_ahead_takes_no_more_than_it_works_on():
     taken = []
-
-    def read():
-        for number in range(9):
-            taken.append(number)
-            yield number
-
-    for number in map_ahead(lambda number: number, read(), 2):
+    for number in map_ahead(lambda number: number, count(9, taken), 2):
         assert len(taken) <= number + 3
     assert taken == list(range(9))
 
@@ -71,11 +66,5 @@ def test_map_ahead_error_comes_in_its_turn():
 
 def test_one_behind():
     made = []
-
-    def make():
-        for number in range(3):
-            made.append(number)
-            yield number
-
-    assert [(number, len(made)) for number in one_behind(make())] == [(0, 2), (1, 3), (2, 3)]
+    assert [(number, len(made)) for number in one_behind(count(3, made))] == [(0, 2), (1, 3), (2, 3)]
     assert list(one_behind([])) == []
