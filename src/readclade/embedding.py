@@ -255,7 +255,8 @@ def _run_actors(reads_path, out, parameters, missing, actors, report, reads, gpu
     ).map_batches(
         ShardEmbedder,
         fn_constructor_args=(reads_path, out, parameters),
-        compute=ray.data.ActorPoolStrategy(size=min(actors, len(missing))),
+        # One at a time: a shard that waits at an actor cannot go to another that has nothing to do.
+        compute=ray.data.ActorPoolStrategy(size=min(actors, len(missing)), max_tasks_in_flight_per_actor=1),
         batch_size=1,
         num_cpus=1,
         num_gpus=gpus or None,
