@@ -82,23 +82,33 @@ def simulate_long(rng: np.random.Generator) -> list:
     return [(f"long.{number}", read, "") for number, read in enumerate(reads)]
 
 
+def simulate_sparse(rng: np.random.Generator) -> list:
+    """Return long reads of two genomes, of which no two overlap."""
+    reads = [genome[begin : begin + 5200] for genome in read_slices(300_000) for begin in range(0, 294_800, 5200)]
+    rng.shuffle(reads)
+    return [(f"sparse.{number}", add_errors(read, 0.05, rng).decode(), "") for number, read in enumerate(reads)]
+
+
 @pytest.fixture(scope="session")
 def manifests(tmp_path_factory, take_reads) -> dict[str, Path]:
     """Return the manifests of samples by name; all but `other` share one projection.
 
     `pairs`: 700 read pairs in five shards, few of them linked; one shard holds one pair, and of the fourth nothing is
     known. `linked`: 4000 read pairs of two genomes in three shards. `long`: about 450 long reads of two genomes in two
-    shards, the second of one read. `other`: 20 reads with a projection of their own.
+    shards, the second of one read. `sparse`: 114 long reads in two shards, none of them linked. `other`: 20 reads
+    with a projection of their own.
     """
     mates = zip(take_reads("pairs_1.fastq.gz", 700), take_reads("pairs_2.fastq.gz", 700), strict=True)
     pairs = [(one[0].removesuffix("/1"), one[1], other[1]) for one, other in mates]
     pairs[601:621] = [(name, "N" * len(sequence), "NNN") for name, sequence, _ in pairs[601:621]]
-    linked, long = (simulate(np.random.default_rng(1)) for simulate in (simulate_linked, simulate_long))
+    simulations = (simulate_linked, simulate_long, simulate_sparse)
+    linked, long, sparse = (simulate(np.random.default_rng(1)) for simulate in simulations)
     folder, projection = tmp_path_factory.mktemp("samples"), fit(long)
     return {
         "pairs": write_sample(folder / "pairs", "illumina", pairs, [400, 1, 200, 20, 79], projection),
         "linked": write_sample(folder / "linked", "illumina", linked, [2500, 1400, 100], projection),
         "long": write_sample(folder / "long", "ont", long, [len(long) - 1, 1], projection),
+        "sparse": write_sample(folder / "sparse", "ont", sparse, [70, 44], projection),
         "other": write_sample(folder / "other", "illumina", pairs[:20], [20], fit(pairs[:20])),
     }
 

@@ -18,6 +18,7 @@ JOBS = {
     "unlinked": (["pairs"], "kmeans", 8),
     "two": (["pairs", "linked"], "kmeans", None),
     "long": (["long"], "kmeans", 2),
+    "sparse": (["sparse"], "kmeans", None),  # long reads without any link
     "long_lsh": (["long"], "lsh", None),
 }
 

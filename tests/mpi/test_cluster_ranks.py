@@ -93,9 +93,9 @@ def keep_shard(manifest: Path, number: int) -> Path:
     [
         (1, ["auto"]),
         (2, JOBS),
-        (3, ["auto", "lsh", "unlinked", "long"]),  # of `long`, the last rank holds no shard
-        (4, ["auto", "given", "lsh", "two"]),  # of `linked`, the last rank holds no shard
-        (8, ["auto", "given", "lsh"]),
+        (3, ["auto", "lsh", "unlinked", "long", "sparse"]),  # of the last two, the last rank holds no shard
+        (4, ["auto", "given", "lsh", "two", "sparse"]),  # of `linked`, the last rank holds no shard
+        (8, ["auto", "given", "lsh", "sparse"]),
     ],
 )
 def test_results_are_the_same_on_any_number_of_ranks(ranks, jobs, alone, run_jobs, tmp_path):
@@ -175,6 +175,16 @@ def test_two_manifests_are_numbered_one_after_the_other(alone, manifests):
         prints = [read_manifest(manifests[sample]).fingerprint for sample in ("pairs", "linked")]
         assert json.loads(file.attrs["manifests"]) == sorted(prints)
         assert file["sizes"][()].sum() == (table.cluster >= 0).sum()
+
+
+def test_long_reads_without_any_link_take_part(main, manifests, alone, tmp_path):
+    table = read_table(alone / "sparse")
+    assert len(set(table.group)) == 114
+    assert len(set(table.cluster)) == 2
+    done = main(manifests["sparse"], tmp_path, "--seedings=2")
+    assert "114 groups, 16 directions, calibrated" in done.stderr  # by their halves
+    assert "114 groups to find clusters from" in done.stderr
+    assert read_files(tmp_path) == read_files(alone / "sparse")
 
 
 def test_one_fragment_is_one_cluster(cluster, main, copy_manifest, tmp_path):

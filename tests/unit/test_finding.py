@@ -50,6 +50,30 @@ def test_choose_cores_takes_groups_of_enough_fragments_or_bases():
     assert choose_cores(MPI.COMM_SELF, make_groups([], []), is_short=True).tolist() == []
 
 
+@pytest.mark.parametrize(
+    ("bases", "least"),
+    [
+        ([10_000, 10_000, 9999], 10_000),  # two thirds of all
+        ([10_000, 10_000, 9999, 2], 5000),
+        ([9000, 5000, 4999], 5000),
+        ([4000, 4000, 2500, 2000], 2500),
+        ([20_000, 2500, *[2400] * 20], 2500),  # no smaller ones, whatever they hold
+    ],
+)
+def test_choose_cores_takes_smaller_groups_of_long_reads_where_large_ones_hold_too_little(bases, least):
+    groups = make_groups([1] * 64 * len(bases), bases * 64)
+    expected = groups.ids[groups.bases >= least].tolist()
+    assert choose_cores(MPI.COMM_SELF, groups, is_short=False).tolist() == expected
+    assert choose_cores(MPI.COMM_SELF, groups, is_short=True).tolist() == []
+
+
+def test_choose_cores_keeps_to_large_groups_where_too_few_smaller_ones_join():
+    for count, least in ((60, 12_000), (61, 6000)):  # 63 and 64 groups, which hold three quarters of the bases
+        groups = make_groups([1] * (43 + count), [12_000] * 3 + [6000] * count + [3000] * 40)
+        expected = groups.ids[groups.bases >= least].tolist()
+        assert choose_cores(MPI.COMM_SELF, groups, is_short=False).tolist() == expected
+
+
 def test_choose_cores_takes_a_bounded_number_which_is_always_the_same(monkeypatch):
     monkeypatch.setattr(finding, "_MOST_CORES", 500)
     groups = make_groups([8] * 4000, [2400] * 4000)

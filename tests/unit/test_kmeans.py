@@ -237,9 +237,15 @@ def test_run_kmeans_takes_any_seed():
 # Seedings and iterations
 
 
-def test_run_kmeans_keeps_the_best_seeding():
+def run_seedings(points: Points, k: int, seed: int, seedings: int):
+    """Return what each seeding of `run_kmeans` comes to by itself."""
+    return [_iterate(points, seed_centroids(points, k, seed * 1009 + seeding), seeding) for seeding in range(seedings)]
+
+
+def test_run_kmeans_keeps_the_best_seeding(monkeypatch):
+    monkeypatch.setattr("readclade.clustering.kmeans._MOST_COMPARED", 24)  # no consensus
     points, _ = make_blobs(2000, 30, 1.0, 8)
-    single = [_iterate(points, seed_centroids(points, 25, 2 * 1009 + seeding), seeding) for seeding in range(5)]
+    single = run_seedings(points, 25, 2, 5)
     best = min(single, key=lambda clustering: clustering.objectives[-1])
     assert len({clustering.objectives[-1] for clustering in single}) > 1
     lines = []
@@ -247,6 +253,25 @@ def test_run_kmeans_keeps_the_best_seeding():
     assert_same(chosen, best)
     assert chosen.seeding == best.seeding != 0
     assert len(lines) == 5
+
+
+def test_run_kmeans_takes_what_seedings_agree_on_where_it_is_better():
+    better = 0
+    for seed in range(6):
+        points, _ = make_blobs(2000, 8, 2.0, seed)
+        single = run_seedings(points, 40, seed, 6)
+        lines = []
+        chosen = run_kmeans(points, 40, seed, seedings=6, report=lines.append)
+        best = min(clustering.objectives[-1] for clustering in single)
+        assert chosen.objectives[-1] <= best
+        assert (chosen.seeding == 6) == (chosen.objectives[-1] < best)
+        better += chosen.seeding == 6
+        assert "consensus" in lines[6]
+        labels = points.get_distances(chosen.centroids)[0]
+        others = [points.get_distances(one.centroids)[0] for one in single if one.seeding != chosen.seeding]
+        expected = np.mean([adjusted_rand_score(labels, other) for other in others])
+        assert chosen.agreement == pytest.approx(expected, abs=1e-12)
+    assert better >= 4
 
 
 def test_objectives_fall_and_end_with_that_of_the_centroids():
@@ -294,6 +319,11 @@ def test_get_lowest_ties_to_the_lowest_identifier():
     points = make_points([[1], [2], [3], [4]], identifiers=[40, 30, 20, 10])
     assert points.get_lowest(np.array([1.0, 0.0, 1.0, 1.0]), 3)[:, 0].tolist() == [2, 4, 3]
     assert points.get_lowest(np.zeros(4), 9)[:, 0].tolist() == [4, 3, 2, 1]
+
+
+def test_get_means_are_exact_and_leave_points_out():
+    points = make_points([[1, -7], [2, 8], [900, 900], [4, 2**17], [2, 2**17]], [3, 1, 5, 2**40, 2**40])
+    assert points.get_means(np.array([0, 0, -1, 1, 1]), 2).tolist() == [[1, -3], [3, 2**17]]
 
 
 def test_get_rows_come_in_the_order_of_identifiers():

@@ -10,7 +10,7 @@ import numpy as np
 from mpi4py import MPI
 
 from readclade.clustering.calibration import Calibration
-from readclade.clustering.communicator import gather_rows, run_on_each
+from readclade.clustering.communicator import gather_rows, run_on_each, sum_integers
 from readclade.clustering.composition import SCORE_STEPS, count_words, make_models, score_fragments
 from readclade.clustering.discovery import Cores, find_clusters, make_link_matrix
 from readclade.clustering.exchange import Layout, look_up
@@ -22,7 +22,9 @@ from readclade.hashing import scramble
 
 _MOST_CORES = 8192
 _LEAST_FRAGMENTS = 8  # of a core, for short reads
-_LEAST_BASES = 10_000  # of a core, for long reads
+_LEAST_BASES = (10_000, 5_000, 2_500)  # of a core, for long reads: the first at which cores hold enough of all bases
+_COVERED = 2 / 3  # share of the bases that is enough
+_LEAST_CORES = 64  # with fewer of the smaller sizes, two parts of one genome would look like two genomes
 _LEAST_CONSISTENCY = 0.5  # of a link that counts between groups
 _LEAST_LEAD = 1.0  # nats by which the best cluster must lead, or a fragment stays unassigned
 
@@ -48,19 +50,31 @@ class Discovery:
     homology: np.ndarray
 
 
-def _are_large(groups: Groups, is_short: bool) -> np.ndarray:
-    large = groups.fragments >= _LEAST_FRAGMENTS if is_short else groups.bases >= _LEAST_BASES
+def _are_large(groups: Groups, is_short: bool, least_bases: int) -> np.ndarray:
+    large = groups.fragments >= _LEAST_FRAGMENTS if is_short else groups.bases >= least_bases
     return large & (groups.fragments > 0)
 
 
 def count_cores(comm: MPI.Comm, groups: Groups, is_short: bool) -> int:
-    """Return on every rank how many groups are large enough to find clusters from. Collective."""
-    return comm.allreduce(int(_are_large(groups, is_short).sum()))
+    """Return on every rank how many groups are large, by the first of the sizes. Collective."""
+    return comm.allreduce(int(_are_large(groups, is_short, _LEAST_BASES[0]).sum()))
 
 
 def choose_cores(comm: MPI.Comm, groups: Groups, is_short: bool) -> np.ndarray:
-    """Return on every rank the ids of the groups that clusters are found from, ascending. Collective."""
-    ids = groups.ids[_are_large(groups, is_short)]
+    """Return on every rank the ids of the groups that clusters are found from, ascending. Collective.
+
+    Where little is linked, long reads take part that are alone, or in a small group.
+    """
+    chosen = None
+    for least in _LEAST_BASES:
+        large = _are_large(groups, is_short, least)
+        sums = [large.sum(), groups.bases[large].sum(), groups.bases.sum()]
+        count, held, total = sum_integers(comm, np.array(sums, np.int64)).tolist()
+        if chosen is None or count >= _LEAST_CORES:
+            chosen = large
+        if is_short or held >= _COVERED * total:
+            break
+    ids = groups.ids[chosen]
     total = comm.allreduce(len(ids))
     if total > _MOST_CORES:
         ids = ids[scramble(ids) < np.uint64(_MOST_CORES / total * 2**64)]

@@ -20,6 +20,7 @@ from readclade.clustering.checkpoints import Checkpoints
 from readclade.clustering.communicator import check_size, gather_rows, run_on_each, sum_integers
 from readclade.clustering.exchange import Layout, look_up
 from readclade.clustering.finding import Discovery, count_cores, discover, find_places, place_fragments
+from readclade.clustering.halves import Embed, choose_half_embedder, measure_halves
 from readclade.clustering.homology import TWO_RELATIVES
 from readclade.clustering.kmeans import run_kmeans
 from readclade.clustering.linkage import Linkage, load_linkage, take_linkage
@@ -29,6 +30,7 @@ from readclade.clustering.points import Points
 from readclade.clustering.pooling import Groups, gather_sample, measure_deviations, pool_groups
 from readclade.clustering.progress import FOUND, LINKED, READ, Progress
 from readclade.clustering.sample import Entry, Part, list_entries, load_part
+from readclade.clustering.sequences import Sequences
 from readclade.clustering.sketches import choose_sketch
 from readclade.errors import ConfigError, InputError
 from readclade.sources import find_sources
@@ -46,7 +48,7 @@ class Parameters:
         k: number of clusters, or None: it is found.
         seed: of k-means.
         directions: calibrated directions that k-means works in.
-        seedings: starts of k-means, the best of which is taken.
+        seedings: starts of k-means; the best of them and of their consensus is taken.
     """
 
     algorithm: str
@@ -98,7 +100,8 @@ def cluster_fragments(
         note.begin(LINKED)
         linkage = _link(layout, entries, part, checkpoints, note)
         note.begin(FOUND)
-        outcome = _cluster(layout, linkage, part, parameters, checkpoints, note)
+        embed = choose_half_embedder(entries[0].manifest)
+        outcome = _cluster(layout, linkage, part, parameters, embed, checkpoints, note)
         description = {
             **{name: value for name, value in asdict(parameters).items() if name != "k"},
             "k": "auto" if parameters.k is None else parameters.k,
@@ -136,7 +139,7 @@ def _link(layout: Layout, entries, part: Part, checkpoints: Checkpoints, note) -
     return linkage
 
 
-def _cluster(layout: Layout, linkage: Linkage, part: Part, parameters: Parameters, checkpoints, note) -> Outcome:
+def _cluster(layout: Layout, linkage: Linkage, part: Part, parameters, embed, checkpoints, note) -> Outcome:
     """Return the clusters of this rank's fragments. Collective."""
     comm = layout.comm
     data = (part.embeddings, part.bases, part.known, linkage.multiplicities)
@@ -145,7 +148,7 @@ def _cluster(layout: Layout, linkage: Linkage, part: Part, parameters: Parameter
         groups = pool_groups(layout, roots, *data)
     else:
         roots, groups = _choose_groups(layout, linkage, data)
-    deviations = _sample_deviations(layout, linkage, roots, groups, data)
+    deviations = _sample_deviations(layout, linkage, roots, groups, data, part.sequences, embed)
     useful = groups.fragments > 0
     rows = np.column_stack([groups.bases[useful], groups.vectors[useful]]).astype(np.float64)
     sample = gather_sample(comm, groups.ids[useful], rows)
@@ -203,14 +206,21 @@ def _choose_groups(layout: Layout, linkage: Linkage, data) -> tuple[np.ndarray, 
     return roots, groups
 
 
-def _sample_deviations(layout: Layout, linkage: Linkage, roots, groups: Groups, data) -> np.ndarray:
+def _sample_deviations(
+    layout: Layout, linkage: Linkage, roots, groups: Groups, data, sequences: Sequences, embed: Embed | None
+) -> np.ndarray:
     """Return on every rank (m, 1 + d) a sample of the parts of groups: bases, and deviation from the group's mean.
 
-    The parts are the innermost groups for short reads, and the reads themselves for long ones. Collective.
+    The parts are the innermost groups for short reads, and the reads themselves for long ones. The parts of a long
+    read that is alone are its halves, where they can be embedded. Collective.
     """
     inner = linkage.levels[0] if linkage.is_short else layout.ids
     parts = pool_groups(layout, inner, *data)
     deviations = measure_deviations(layout, parts, groups, roots)
+    if embed and not linkage.is_short:
+        alone = np.isnan(deviations[:, 0]) & (parts.fragments > 0)
+        reads = layout.local(parts.ids[alone])
+        deviations[alone] = measure_halves(sequences, reads, deviations.shape[1], embed)
     useful = (parts.fragments > 0) & ~np.isnan(deviations[:, 0])
     rows = np.column_stack([parts.bases[useful], deviations[useful]]).astype(np.float64)
     return gather_sample(layout.comm, parts.ids[useful], rows)

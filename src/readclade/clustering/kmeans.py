@@ -1,6 +1,7 @@
 """k-means in whole numbers: the same clusters, bit for bit, on any number of ranks (`points`).
 
-Seeding is k-means|| (Bahmani et al. 2012, "Scalable k-means++"); iterations are Lloyd's, weighted by bases.
+Seeding is k-means|| (Bahmani et al. 2012, "Scalable k-means++"); iterations are Lloyd's, weighted by bases. What
+several seedings agree on is one more start (`consensus`).
 """
 
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ import numpy as np
 from mpi4py import MPI
 
 from readclade.clustering.communicator import sum_integers
+from readclade.clustering.consensus import join_clusterings
 from readclade.clustering.points import Points
 from readclade.errors import ConfigError
 from readclade.hashing import scramble
@@ -26,7 +28,7 @@ class Clustering:
     Attributes:
         centroids: (k, r) int64 lattice coordinates.
         objectives: weighted sum of squared lattice distances before each iteration and at the end.
-        seeding: number of the seeding that won.
+        seeding: number of the seeding that won; that of the seedings where their consensus did.
         agreement: mean adjusted Rand index of its clusters, over points, with those of the other seedings; NaN without
             any, and with more than 1,024 clusters, where it would cost too much.
     """
@@ -38,7 +40,10 @@ class Clustering:
 
 
 def run_kmeans(points: Points, k: int, seed: int = 0, seedings: int = 4, report=lambda line: None) -> Clustering:
-    """Cluster the points; of several seedings the one with the lowest objective wins, the first of equals. Collective.
+    """Cluster the points. Collective.
+
+    Of several seedings and their consensus the one with the lowest objective wins, the first of equals. With more than
+    1,024 clusters there is no consensus.
 
     Args:
         k: number of clusters, 1 .. number of points.
@@ -61,12 +66,17 @@ def run_kmeans(points: Points, k: int, seed: int = 0, seedings: int = 4, report=
             f" objective {clustering.objectives[-1]:.6e}"
         )
         found.append(clustering)
+    if seedings == 1 or k > _MOST_COMPARED:
+        return min(found, key=lambda clustering: clustering.objectives[-1])
+    labels = [points.get_distances(clustering.centroids)[0] for clustering in found]
+    joined = join_clusterings(points.comm, np.column_stack(labels).astype(np.int64), points.weights, k)
+    if joined is not None:
+        found.append(_iterate(points, points.get_means(joined, k), seedings))
+        labels.append(points.get_distances(found[-1].centroids)[0])
+        report(f"their consensus: {len(found[-1].objectives)} iterations, objective {found[-1].objectives[-1]:.6e}")
     best = min(found, key=lambda clustering: clustering.objectives[-1])
-    others = [clustering for clustering in found if clustering is not best]
-    if not others or k > _MOST_COMPARED:
-        return best
-    labels = points.get_distances(best.centroids)[0]
-    indices = [measure_agreement(points.comm, labels, points.get_distances(other.centroids)[0], k) for other in others]
+    others = [seeding for seeding in range(seedings) if seeding != best.seeding]
+    indices = [measure_agreement(points.comm, labels[best.seeding], labels[seeding], k) for seeding in others]
     return replace(best, agreement=float(np.mean(indices)))
 
 

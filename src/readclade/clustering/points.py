@@ -152,6 +152,19 @@ class Points:
             _join_parts(packed[-_OBJECTIVE_PARTS:]),
         )
 
+    def get_means(self, labels: np.ndarray, k: int) -> np.ndarray:
+        """Return (k, r) int64, the weighted means of the points of all ranks by label. Collective.
+
+        Args:
+            labels: (n,) int64 of this rank's points, below k; -1 leaves a point out. Each label has weight.
+        """
+        sums, totals, objective = (np.zeros(shape, np.int64) for shape in ((k, self.dim), k, _OBJECTIVE_PARTS))
+        inside = labels >= 0
+        distances = np.zeros(int(inside.sum()), np.int64)
+        _add_up(self.points[inside], self.weights[inside], labels[inside], distances, sums, totals, objective)
+        sums, totals = sum_integers(self.comm, sums), sum_integers(self.comm, totals)[:, None]
+        return (sums + totals // 2) // totals
+
     def get_rows(self, chosen: np.ndarray) -> np.ndarray:
         """Return the points that `chosen` (n,) bool marks on each rank, in the order of identifiers. Collective."""
         rows = np.column_stack([self.identifiers[chosen], self.points[chosen].astype(np.int64)])
