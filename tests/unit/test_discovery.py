@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from mpi4py import MPI
 
 from readclade.clustering.calibration import Calibration, fit_calibration
 from readclade.clustering.composition import count_words
@@ -20,6 +21,7 @@ from readclade.clustering.discovery import (
     make_link_matrix,
     measure_distances,
 )
+from readclade.clustering.markers import find_markers
 from readclade.clustering.sequences import encode_sequences
 from readclade.errors import ConfigError
 from readclade.kmer import KmerEmbedder
@@ -57,14 +59,16 @@ def make_cores(names: list[str], count: int, seed: int = 0) -> tuple[Cores, Cali
     deviations = (embedded - vectors[:, None]).reshape(-1, D)
     mates = [read.encode().translate(COMPLEMENT)[::-1].decode() for read in reads]  # both strands are read
     sequences = encode_sequences([pa.table({"sequence": reads, "mate": mates})])
-    words = count_words(sequences, np.arange(len(reads)), len(reads)).astype(np.float32)
+    own = np.arange(len(reads))
+    words = count_words(sequences, own, len(reads)).astype(np.float32)
+    markers = find_markers(MPI.COMM_SELF, sequences, own, len(reads))
     first, second = np.array(list(combinations(range(len(reads)), 2)), np.int64).T
     overlaps = LENGTH - np.abs(places[first, 1] - places[second, 1])
     linked = (places[first, 0] == places[second, 0]) & (overlaps >= 100)
     links = make_link_matrix(len(reads), first[linked], second[linked], overlaps[linked] // 100)
     weights = np.full(len(reads), LENGTH)
     calibration = fit_calibration(vectors, weights, deviations, np.full(len(deviations), step), 16)
-    return Cores(vectors, weights, np.full(len(reads), 30), words, links), calibration, places[:, 0]
+    return Cores(vectors, weights, np.full(len(reads), 30), words, links, markers), calibration, places[:, 0]
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +98,7 @@ def take(made, chosen: np.ndarray):
     cores, calibration, origin = made
     links = cores.links[chosen][:, chosen]
     arrays = (cores.vectors, cores.weights, cores.fragments, cores.words)
-    return Cores(*(array[chosen] for array in arrays), links), calibration, origin[chosen]
+    return Cores(*(array[chosen] for array in arrays), links, cores.markers[chosen]), calibration, origin[chosen]
 
 
 # The number that is found
