@@ -14,6 +14,7 @@ from readclade.clustering.composition import count_words
 from readclade.clustering.discovery import (
     Cores,
     _drop_small,
+    _join_islands,
     _measure_joining,
     _spread,
     find_clusters,
@@ -268,3 +269,23 @@ def test_spread_moves_a_foreign_stretch_to_what_it_is_linked_to(three):
     assert after[foreign] == 0
     assert (before != origin).sum() <= 2  # without links, composition alone may move one or two
     assert np.array_equal(_spread(cores, np.zeros(len(cores), np.int64)), np.zeros(len(cores)))
+
+
+# Islands
+
+
+def test_a_part_without_markers_joins_its_genome_and_a_genome_without_them_stays(three):
+    cores, _, origin = three
+    half = (origin == 0) & (np.arange(len(cores)) % 2 == 0)
+    labels = np.where(half, 3, origin)
+    assert np.array_equal(_join_islands(cores, labels), labels)  # both halves have markers
+    bare = replace(cores, markers=cores.markers & ~(half | (origin == 1))[:, None])
+    joined = _join_islands(bare, labels)
+    assert joined.max() == 2
+    assert count_errors(joined, origin) <= 2
+
+
+def test_a_number_that_is_given_is_kept_though_there_are_islands(three):
+    cores, calibration, origin = three
+    bare = replace(cores, markers=cores.markers & (np.arange(len(cores)) % 2 == 0)[:, None])
+    assert find((bare, calibration, origin), 5).max() == 4

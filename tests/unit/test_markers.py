@@ -14,10 +14,8 @@ from readclade.clustering.sequences import encode_sequences
 from readclade.simulation import COMPLEMENT
 
 ACIDS = "ACDEFGHIKLMNPQRSTVWY"
-TABLE = make_codon_table().tolist()
-CODONS = {
-    ACIDS[acid]: "".join(codon) for codon, acid in zip(product("ACGT", repeat=3), TABLE, strict=True) if acid < 20
-}
+TRIPLETS = ["".join(codon) for codon in product("ACGT", repeat=3)]
+CODONS = {ACIDS[acid]: codon for codon, acid in zip(TRIPLETS, make_codon_table().tolist(), strict=True) if acid < 20}
 
 
 def spell(word: str) -> str:
@@ -92,7 +90,7 @@ def make(counts: list[int], shared: int = 0) -> np.ndarray:
     return markers
 
 
-def find_one(counts, stretches=(1.0, 1.0, 1.0), depths=(8.0, 8.0, 8.0), near=1.25, shared=0):
+def find_one(counts, stretches=(1.0, 0.5, 0.5), depths=(8.0, 8.0, 8.0), near=1.25, shared=0):
     distances = np.array([[np.inf, near, 3], [near, np.inf, 3], [3, 3, np.inf]])
     return find_island(make(counts, shared), np.array(stretches), np.array(depths), distances)
 
@@ -108,6 +106,7 @@ def test_a_near_cluster_without_markers_is_an_island():
         {"counts": [30, 15, 30]},  # as many as a genome may have
         {"counts": [30, 30, 0]},  # the poor one lies far from all
         {"counts": [30, 0, 30], "stretches": (1.0, 0.05, 1.0)},  # too short to tell
+        {"counts": [30, 2, 30], "stretches": (1.0, 1.0, 1.0)},  # as long as the others: a genome of unknown markers
         {"counts": [30, 1, 30], "shared": 1},  # a marker in both: two genomes
         {"counts": [30, 0, 30], "depths": (8.0, 2.0, 8.0)},
         {"counts": [30, 0, 30], "near": 2.5},

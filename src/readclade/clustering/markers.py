@@ -19,6 +19,7 @@ BITS = 5  # of an amino acid
 _LETTERS = "ACDEFGHIKLMNPQRSTVWY"
 _FEW = 0.35  # of the markers that the stretch lets expect
 _CHANCE = 0.05  # at which a genome would have so few
+_SHORT = 0.75  # of the median stretch of the clusters: as long as the others, it is a genome poor in known markers
 _ISLAND_DISTANCE = 1.6  # times the distance from which two clusters count as two genomes
 _LIKE_DEPTH = 0.4  # natural logarithm of the ratio of two clusters' depths
 
@@ -106,8 +107,8 @@ def find_island(
 ) -> tuple[int, int] | None:
     """Return the nearest two clusters of which one is an island in the other, or None.
 
-    They are each other's nearest and of like depth, one of them has far fewer markers than its stretch lets expect, and
-    no marker is in both, as many would be if both were genomes.
+    They are each other's nearest and of like depth; one is shorter than most and has far fewer markers than its stretch
+    lets expect; and no marker is in both, as many would be if both were genomes.
 
     Args:
         markers: (K, M) bool, which of them each cluster holds.
@@ -118,6 +119,7 @@ def find_island(
     counts = markers.sum(axis=1)
     expected = counts.sum() * stretches / stretches.sum()
     poor = (counts <= _FEW * expected) & (poisson.cdf(counts, expected) <= _CHANCE)
+    poor &= stretches <= _SHORT * np.median(stretches)
     nearest = distances.argmin(axis=1)
     pairs = [
         (distances[a, b], a, int(b))
