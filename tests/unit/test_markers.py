@@ -90,21 +90,21 @@ def make(counts: list[int], shared: int = 0) -> np.ndarray:
     return markers
 
 
-def find_one(counts, stretches=(1.0, 0.5, 0.5), depths=(8.0, 8.0, 8.0), near=1.25, shared=0):
+def find_one(counts, stretches=(1.0, 0.5, 1.0), depths=(8.0, 8.0, 8.0), near=1.25, shared=0):
     distances = np.array([[np.inf, near, 3], [near, np.inf, 3], [3, 3, np.inf]])
     return find_island(make(counts, shared), np.array(stretches), np.array(depths), distances)
 
 
 def test_a_near_cluster_without_markers_is_an_island():
     assert find_one([30, 0, 30]) == (0, 1)
-    assert find_one([0, 30, 30]) == (0, 1)
+    assert find_one([0, 30, 30], stretches=(0.5, 1.0, 1.0)) == (0, 1)
 
 
 @pytest.mark.parametrize(
     "case",
     [
         {"counts": [30, 15, 30]},  # as many as a genome may have
-        {"counts": [30, 30, 0]},  # the poor one lies far from all
+        {"counts": [30, 30, 0], "stretches": (1.0, 1.0, 0.5)},  # the poor one lies far from all
         {"counts": [30, 0, 30], "stretches": (1.0, 0.05, 1.0)},  # too short to tell
         {"counts": [30, 2, 30], "stretches": (1.0, 1.0, 1.0)},  # as long as the others: a genome of unknown markers
         {"counts": [30, 1, 30], "shared": 1},  # a marker in both: two genomes
@@ -122,4 +122,4 @@ def test_the_nearest_island_comes_first():
     distances[0, 1] = distances[1, 0] = 1.4
     distances[2, 3] = distances[3, 2] = 1.1
     np.fill_diagonal(distances, np.inf)
-    assert find_island(make([40, 0, 40, 0]), np.ones(4), np.ones(4), distances) == (2, 3)
+    assert find_island(make([40, 0, 40, 0]), np.array([1, 0.4, 1, 0.4]), np.ones(4), distances) == (2, 3)
