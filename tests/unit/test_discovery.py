@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from mpi4py import MPI
 
 from readclade.clustering.calibration import Calibration, fit_calibration
 from readclade.clustering.composition import count_words
 from readclade.clustering.discovery import (
     Cores,
     _drop_small,
+    _join_islands,
     _measure_joining,
     _spread,
     find_clusters,
@@ -20,6 +22,7 @@ from readclade.clustering.discovery import (
     make_link_matrix,
     measure_distances,
 )
+from readclade.clustering.markers import find_markers
 from readclade.clustering.sequences import encode_sequences
 from readclade.errors import ConfigError
 from readclade.kmer import KmerEmbedder
@@ -57,14 +60,16 @@ def make_cores(names: list[str], count: int, seed: int = 0) -> tuple[Cores, Cali
     deviations = (embedded - vectors[:, None]).reshape(-1, D)
     mates = [read.encode().translate(COMPLEMENT)[::-1].decode() for read in reads]  # both strands are read
     sequences = encode_sequences([pa.table({"sequence": reads, "mate": mates})])
-    words = count_words(sequences, np.arange(len(reads)), len(reads)).astype(np.float32)
+    own = np.arange(len(reads))
+    words = count_words(sequences, own, len(reads)).astype(np.float32)
+    markers = find_markers(MPI.COMM_SELF, sequences, own, len(reads))
     first, second = np.array(list(combinations(range(len(reads)), 2)), np.int64).T
     overlaps = LENGTH - np.abs(places[first, 1] - places[second, 1])
     linked = (places[first, 0] == places[second, 0]) & (overlaps >= 100)
     links = make_link_matrix(len(reads), first[linked], second[linked], overlaps[linked] // 100)
     weights = np.full(len(reads), LENGTH)
     calibration = fit_calibration(vectors, weights, deviations, np.full(len(deviations), step), 16)
-    return Cores(vectors, weights, np.full(len(reads), 30), words, links), calibration, places[:, 0]
+    return Cores(vectors, weights, np.full(len(reads), 30), words, links, markers), calibration, places[:, 0]
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +99,7 @@ def take(made, chosen: np.ndarray):
     cores, calibration, origin = made
     links = cores.links[chosen][:, chosen]
     arrays = (cores.vectors, cores.weights, cores.fragments, cores.words)
-    return Cores(*(array[chosen] for array in arrays), links), calibration, origin[chosen]
+    return Cores(*(array[chosen] for array in arrays), links, cores.markers[chosen]), calibration, origin[chosen]
 
 
 # The number that is found
@@ -264,3 +269,23 @@ def test_spread_moves_a_foreign_stretch_to_what_it_is_linked_to(three):
     assert after[foreign] == 0
     assert (before != origin).sum() <= 2  # without links, composition alone may move one or two
     assert np.array_equal(_spread(cores, np.zeros(len(cores), np.int64)), np.zeros(len(cores)))
+
+
+# Islands
+
+
+def test_a_part_without_markers_joins_its_genome_and_a_genome_without_them_stays(three):
+    cores, _, origin = three
+    half = (origin == 0) & (np.arange(len(cores)) % 2 == 0)
+    labels = np.where(half, 3, origin)
+    assert np.array_equal(_join_islands(cores, labels), labels)  # both halves have markers
+    bare = replace(cores, markers=cores.markers & ~(half | (origin == 1))[:, None])
+    joined = _join_islands(bare, labels)
+    assert joined.max() == 2
+    assert count_errors(joined, origin) <= 2
+
+
+def test_a_number_that_is_given_is_kept_though_there_are_islands(three):
+    cores, calibration, origin = three
+    bare = replace(cores, markers=cores.markers & (np.arange(len(cores)) % 2 == 0)[:, None])
+    assert find((bare, calibration, origin), 5).max() == 4

@@ -7,9 +7,9 @@ from mpi4py import MPI
 
 from readclade.clustering.homology import (
     TWO_RELATIVES,
-    _make_table,
     _pair,
     find_homologs,
+    make_codon_table,
     measure_homology,
     sample_words,
 )
@@ -18,7 +18,7 @@ from readclade.simulation import COMPLEMENT
 
 CODONS = [a + b + c for a in "ACGT" for b in "ACGT" for c in "ACGT"]
 SPELLINGS: dict[int, list[str]] = {}
-for codon, acid in zip(CODONS, _make_table().tolist(), strict=True):
+for codon, acid in zip(CODONS, make_codon_table().tolist(), strict=True):
     SPELLINGS.setdefault(acid, []).append(codon)
 ACIDS = sorted(set(SPELLINGS) - {255})
 
@@ -51,7 +51,7 @@ def rng() -> np.random.Generator:
 def test_the_code_is_the_standard_one():
     assert len(ACIDS) == 20
     assert sorted(SPELLINGS[255]) == ["TAA", "TAG", "TGA"]
-    table = dict(zip(CODONS, _make_table().tolist(), strict=True))
+    table = dict(zip(CODONS, make_codon_table().tolist(), strict=True))
     assert len({table[codon] for codon in ("ATG", "TGG", "AAA", "GAA", "TTT", "GGC")}) == 6
     assert len({table[codon] for codon in ("CTA", "CTC", "CTG", "CTT", "TTA", "TTG")}) == 1  # leucine
     assert table["AGC"] == table["TCA"] != table["AGG"] == table["CGT"]  # serine, arginine

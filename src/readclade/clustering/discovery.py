@@ -2,12 +2,13 @@
 
 Too many clusters of pooled vectors are made first (`kmeans`). Composition models then take over (`composition`): each
 group moves to the cluster that explains it best, its own cluster judged without it, so that a cluster which is no
-genome of its own loses its groups to those that are. What is left is cleaned in three ways:
+genome of its own loses its groups to those that are. What is left is cleaned in four ways:
 
 - each group moves to the cluster in whose spread it lies best (`discriminant`), for genomes vary along themselves;
 - two clusters are one when the groups between them do not part into two heaps. Halves of one normally distributed heap
   lie 3.6 standard deviations apart, outer tenths left out; links between the two raise the distance that is asked for;
-- last, labels spread along the links between groups, which corrects stretches of foreign composition.
+- labels spread along the links between groups, which corrects stretches of foreign composition;
+- last, a cluster that lacks the genes which every genome has becomes part of the one next to it (`markers`).
 
 One process does this on a bounded number of groups; the thresholds and their evidence stand in docs/clustering.md.
 """
@@ -24,6 +25,7 @@ from readclade.clustering.calibration import Calibration
 from readclade.clustering.composition import score_groups
 from readclade.clustering.discriminant import classify_groups
 from readclade.clustering.kmeans import Clustering, run_kmeans
+from readclade.clustering.markers import find_island
 from readclade.clustering.points import Points
 
 _MOST_STARTS = 256  # clusters to begin with
@@ -57,6 +59,7 @@ class Cores:
         fragments: (G,) int64.
         words: (G, 4096) float32 counts.
         links: (G, G) symmetric sparse matrix, links between groups, at most 5 for each pair.
+        markers: (G, M) bool, which markers each group holds.
     """
 
     vectors: np.ndarray
@@ -64,6 +67,7 @@ class Cores:
     fragments: np.ndarray
     words: np.ndarray
     links: sparse.csr_array
+    markers: np.ndarray
     _scored: dict = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -133,7 +137,9 @@ def find_clusters(
     for _ in range(2):
         spread = _spread(cores, labels)
         labels = spread if _count(spread) >= fewest else labels
-    labels = _settle(cores, labels, fewest)
+    # Spreading can leave a remnant of a cluster.
+    labels = _drop_small(cores, _settle(cores, labels, fewest), fragments, fewest)
+    labels = labels if k is not None else _join_islands(cores, labels)
     report(f"{_count(labels)} clusters that lie apart")
     return labels, clustering
 
@@ -253,6 +259,21 @@ def _merge(cores: Cores, labels: np.ndarray, fewest: int, is_counted: bool) -> n
         for _, a, b in pairs[: min((len(pairs) + 1) // 2, _count(labels) - fewest)]:
             merged[labels == b] = a
         labels = _settle(cores, _renumber(merged), fewest)
+    return labels
+
+
+def _join_islands(cores: Cores, labels: np.ndarray) -> np.ndarray:
+    """Make each cluster without markers a part of the cluster next to it, the nearest first."""
+    while (count := _count(labels)) > 1:
+        markers = np.stack([cores.markers[labels == label].any(axis=0) for label in range(count)])
+        stretches = np.bincount(labels, cores.weights)
+        depths = np.bincount(labels, cores.letters) / stretches
+        island = find_island(
+            markers, stretches, depths, measure_distances(cores, labels) / get_least_distances(cores, labels)
+        )
+        if island is None:
+            break
+        labels = _settle(cores, _renumber(np.where(labels == island[1], island[0], labels)), 1)
     return labels
 
 

@@ -16,6 +16,7 @@ from readclade.clustering.discovery import Cores, find_clusters, make_link_matri
 from readclade.clustering.exchange import Layout, look_up
 from readclade.clustering.homology import find_homologs, measure_homology, sample_words
 from readclade.clustering.linkage import Linkage
+from readclade.clustering.markers import find_markers
 from readclade.clustering.pooling import Groups, sum_by_owner
 from readclade.clustering.sequences import Sequences
 from readclade.hashing import scramble
@@ -140,6 +141,7 @@ def _gather_cores(layout, linkage: Linkage, roots, groups: Groups, sequences, id
     words = count_words(sequences, own, len(ids))
     total = np.empty_like(words) if comm.rank == 0 else None
     comm.Reduce(words, total, op=MPI.SUM)
+    markers = find_markers(comm, sequences, own, len(ids))
 
     kept = linkage.consistency >= _LEAST_CONSISTENCY
     first = own[layout.local(linkage.first[kept])]
@@ -161,7 +163,7 @@ def _gather_cores(layout, linkage: Linkage, roots, groups: Groups, sequences, id
     pairs, places = np.unique(rows[:, 0], return_inverse=True)
     links = np.bincount(places, rows[:, 1], minlength=len(pairs))
     matrix = make_link_matrix(len(ids), pairs // max(len(ids), 1), pairs % max(len(ids), 1), links)
-    return Cores(vectors[order], counts[order, 1], counts[order, 2], total.astype(np.float32), matrix)
+    return Cores(vectors[order], counts[order, 1], counts[order, 2], total.astype(np.float32), matrix, markers)
 
 
 def place_fragments(

@@ -29,7 +29,7 @@ _MOST_ALIKE = 0.5  # of the words that are spelled differently, how many may be 
 TWO_RELATIVES = 0.2  # share of a cluster's stretch with a homologous partner in it, from which two relatives are likely
 
 
-def _make_table() -> np.ndarray:
+def make_codon_table() -> np.ndarray:
     acids = sorted(set(_CODE) - {"*"})
     return np.array([_STOP if acid == "*" else acids.index(acid) for acid in _CODE], np.uint8)
 
@@ -102,7 +102,7 @@ def sample_words(comm: MPI.Comm, sequences: Sequences, groups: np.ndarray) -> np
     room = int(2 * own * density) + 4096  # both strands have words, and stops leave some of this free
     while True:
         (words, spellings), owners = np.empty((2, room), np.uint64), np.empty(room, np.int64)
-        arguments = (sequences.codes, sequences.offsets, groups, _make_table(), threshold)
+        arguments = (sequences.codes, sequences.offsets, groups, make_codon_table(), threshold)
         count = _scan(*arguments, words, spellings, owners)
         if count <= room:
             break

@@ -1,0 +1,171 @@
+"""Find the words of amino acids that mark genes which genomes have once: src/readclade/clustering/marker_words.py.
+
+Example, from the repository root, after fetch_genomes.py:
+    PYTHONPATH=src .venv/bin/python benchmarks/communities/find_markers.py --genomes ~/genomes \\
+        --out src/readclade/clustering/marker_words.py
+
+Takes one genome of each species of the tune split. A word of nine amino acids, in any of the six frames, is kept if it
+stands in three genera or more and in no genome twice. Words of one open reading frame, in any genome, are of one
+marker. A marker that is in two reading frames of one genome is a family and left out, as is one of a single word.
+"""
+
+import textwrap
+from pathlib import Path
+
+import numba
+import numpy as np
+from genome_list import Genome, read_genomes
+
+from readclade.cli import make_parser, make_reporter, run
+from readclade.clustering.homology import make_codon_table
+from readclade.clustering.markers import AMINO_ACIDS, BITS, spell_word
+from readclade.files import write_atomically
+from readclade.kmer import CODES
+from readclade.simulation import read_fasta
+
+LEAST_GENERA = 3
+LEAST_WORDS = 2
+LEAST_ACIDS = 5  # different ones in a word
+SHORTEST_BP = 600_000
+
+
+@numba.njit(cache=True)
+def _scan(codes, table, words, frames):
+    """Write every word of both strands and the number of its reading frame, a run of codons without a stop."""
+    count = begun = codon = known = 0
+    bits, top = np.uint64(BITS), np.uint64(BITS * (AMINO_ACIDS - 1))
+    mask = (np.uint64(1) << np.uint64(BITS * AMINO_ACIDS)) - np.uint64(1)
+    proteins = np.zeros((2, 3), np.uint64)
+    runs, numbers = np.zeros((2, 3), np.int64), np.zeros((2, 3), np.int64)
+    for position in range(len(codes)):
+        code = np.int64(codes[position])
+        if code > 3:
+            known = 0
+            runs[:] = 0
+            continue
+        codon = ((codon << 2) | code) & 63
+        known += 1
+        if known < 3:
+            continue
+        frame = position % 3
+        for strand in range(2):
+            turned = ((3 - (codon & 3)) << 4) | ((3 - ((codon >> 2) & 3)) << 2) | (3 - (codon >> 4))
+            acid = table[turned if strand else codon]
+            if acid > 31:
+                runs[strand, frame] = 0
+                continue
+            if runs[strand, frame] == 0:
+                numbers[strand, frame] = begun
+                begun += 1
+            runs[strand, frame] += 1
+            if strand == 0:
+                proteins[0, frame] = ((proteins[0, frame] << bits) | np.uint64(acid)) & mask
+            else:
+                proteins[1, frame] = (proteins[1, frame] >> bits) | (np.uint64(acid) << top)
+            if runs[strand, frame] >= AMINO_ACIDS:
+                words[count], frames[count] = proteins[strand, frame], numbers[strand, frame]
+                count += 1
+    return count
+
+
+def list_words(sequence: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Return (n,) uint64, the words of a genome, and (n,) int64, the reading frame of each."""
+    codes = CODES[np.frombuffer(sequence, np.uint8)]
+    words, frames = np.empty(2 * len(codes), np.uint64), np.empty(2 * len(codes), np.int64)
+    count = _scan(codes, make_codon_table(), words, frames)
+    return words[:count], frames[:count]
+
+
+def choose_genomes(genomes: list[Genome]) -> list[Genome]:
+    """Return the first genome of each species of the tune split."""
+    first: dict[str, Genome] = {}
+    for genome in genomes:
+        if genome.split == "tune" and genome.length_bp >= SHORTEST_BP:
+            first.setdefault(genome.taxid, genome)
+    return list(first.values())
+
+
+def choose_words(listed: list[tuple[str, np.ndarray]]) -> np.ndarray:
+    """Return (w,) uint64, ascending: the words in enough genera, once in each genome.
+
+    Args:
+        listed: of each genome its genus and its words.
+    """
+    genera = sorted({genus for genus, _ in listed})
+    several, parts = [np.zeros(0, np.uint64)], []
+    for genus in genera:
+        seen = [np.zeros(0, np.uint64)]
+        for other, words in listed:
+            if other == genus:
+                unique, counts = np.unique(words, return_counts=True)
+                several.append(unique[counts > 1])
+                seen.append(unique)
+        parts.append(np.unique(np.concatenate(seen)))
+    words, counts = np.unique(np.concatenate(parts), return_counts=True)
+    words = np.setdiff1d(words[counts >= LEAST_GENERA], np.concatenate(several))
+    return words[[len(set(spell_word(word))) >= LEAST_ACIDS for word in words.tolist()]]
+
+
+def join_words(chosen: np.ndarray, genomes: list[tuple[np.ndarray, np.ndarray]]) -> list[list[int]]:
+    """Return the markers: words that share a reading frame, directly or by others; families left out.
+
+    Args:
+        chosen: (w,) uint64, ascending.
+        genomes: of each its words and their reading frames.
+    """
+    parents = np.arange(len(chosen))
+
+    def find(word: int) -> int:
+        while parents[word] != word:
+            parents[word] = parents[parents[word]]
+            word = parents[word]
+        return int(word)
+
+    held = []
+    for words, frames in genomes:
+        places = np.minimum(np.searchsorted(chosen, words), len(chosen) - 1)
+        hit = chosen[places] == words
+        order = np.argsort(frames[hit], kind="stable")
+        held.append((places[hit][order], frames[hit][order]))
+    for places, frames in held:
+        for index in np.flatnonzero(frames[1:] == frames[:-1]).tolist():
+            one, other = sorted((find(places[index]), find(places[index + 1])))
+            parents[other] = one
+    markers = np.array([find(word) for word in range(len(chosen))])
+    family = np.zeros(len(chosen), bool)
+    for places, frames in held:
+        pairs = np.unique(np.column_stack([markers[places], frames]), axis=0)
+        family |= np.bincount(pairs[:, 0], minlength=len(chosen)) > 1
+    joined = [chosen[markers == marker].tolist() for marker in np.unique(markers[~family[markers]]).tolist()]
+    return [words for words in joined if len(words) >= LEAST_WORDS]
+
+
+def make_module(markers: list[list[int]], names: list[str]) -> str:
+    """Return the source of the module that holds the markers."""
+    written = [textwrap.fill(" ".join(map(spell_word, words)), 110) for words in markers]
+    used = textwrap.fill(f"From {', '.join(names)}.", 110)
+    return (
+        '"""Words of nine amino acids by marker (`markers`), found by benchmarks/communities/find_markers.py.\n\n'
+        f'{used}\n"""\n\n# A blank line parts the markers.\nMARKERS = """\n' + "\n\n".join(written) + '\n"""\n'
+    )
+
+
+def main() -> None:
+    """Find the markers and write them."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--genomes", required=True, type=Path, help="folder that fetch_genomes.py filled")
+    parser.add_argument("--out", required=True, type=Path, help="module to write")
+    arguments = parser.parse_args()
+    genomes = choose_genomes(read_genomes())
+    listed = []
+    for genome in genomes:
+        path = arguments.genomes / f"{genome.name}.fa.gz"
+        listed.append(list_words(b"N".join(read_fasta(path, "Run benchmarks/communities/fetch_genomes.py.").values())))
+    chosen = choose_words([(genome.get_rank("g"), words) for genome, (words, _) in zip(genomes, listed, strict=True)])
+    markers = join_words(chosen, listed)
+    write_atomically(arguments.out, make_module(markers, [genome.organism for genome in genomes]))
+    make_reporter("find_markers")(f"{sum(map(len, markers)):,} words of {len(markers)} markers")
+
+
+if __name__ == "__main__":
+    run(main)

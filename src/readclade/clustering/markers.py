@@ -1,0 +1,130 @@
+"""Markers: genes that genomes have once, whatever they are, and that plasmids, phages and islands have not.
+
+Ribosomal proteins, polymerases, tRNA synthetases. A cluster that holds far fewer of them than the others do in as long
+a stretch is hardly a genome of its own (CheckM judges bins by such genes: Parks et al. 2015). Known are words of nine
+amino acids that three genera or more have in common; each stands for the marker it is a part of.
+"""
+
+import numba
+import numpy as np
+from mpi4py import MPI
+from scipy.stats import poisson
+
+from readclade.clustering.homology import make_codon_table
+from readclade.clustering.marker_words import MARKERS
+from readclade.clustering.sequences import Sequences
+
+AMINO_ACIDS = 9  # of a word
+BITS = 5  # of an amino acid
+_LETTERS = "ACDEFGHIKLMNPQRSTVWY"
+_FEW = 0.35  # of the markers that the stretch lets expect
+_CHANCE = 0.05  # at which a genome would have so few
+_SHORT = 0.75  # of the median stretch of the clusters: as long as the others, it is a genome poor in known markers
+_ISLAND_DISTANCE = 1.6  # times the distance from which two clusters count as two genomes
+_LIKE_DEPTH = 0.4  # natural logarithm of the ratio of two clusters' depths
+
+
+def encode_word(word: str) -> int:
+    """Return the number of a word of amino acids."""
+    return sum(_LETTERS.index(letter) << BITS * place for place, letter in enumerate(reversed(word)))
+
+
+def spell_word(number: int) -> str:
+    """Return the word of a number."""
+    return "".join(_LETTERS[number >> BITS * place & 31] for place in reversed(range(AMINO_ACIDS)))
+
+
+def load_markers() -> tuple[np.ndarray, np.ndarray]:
+    """Return (w,) uint64, the words in ascending order, and (w,) int64, the marker of each, 0 .. M - 1."""
+    markers = [marker.split() for marker in MARKERS.split("\n\n")]
+    words = np.array([encode_word(word) for marker in markers for word in marker], np.uint64)
+    owners = np.repeat(np.arange(len(markers)), [len(marker) for marker in markers])
+    order = words.argsort()
+    return words[order], owners[order]
+
+
+@numba.njit(cache=True)
+def _scan(codes, offsets, groups, table, words, owners, found):
+    """Mark in `found` the markers of each group, in all six frames."""
+    # Whether any word begins with four amino acids: one look spares most searches.
+    begins, rest = np.zeros(1 << (4 * BITS), np.bool_), np.uint64(BITS * (AMINO_ACIDS - 4))
+    for word in words:
+        begins[word >> rest] = True
+    bits, top = np.uint64(BITS), np.uint64(BITS * (AMINO_ACIDS - 1))
+    mask = (np.uint64(1) << np.uint64(BITS * AMINO_ACIDS)) - np.uint64(1)
+    proteins, runs = np.zeros((2, 3), np.uint64), np.zeros((2, 3), np.int64)
+    for i in range(len(groups)):
+        if groups[i] < 0:
+            continue
+        for read in (2 * i, 2 * i + 1):
+            runs[:] = 0
+            known = codon = 0
+            for position in range(offsets[read], offsets[read + 1]):
+                code = np.int64(codes[position])
+                if code > 3:
+                    known = 0
+                    runs[:] = 0
+                    continue
+                codon = ((codon << 2) | code) & 63
+                known += 1
+                if known < 3:
+                    continue
+                frame = position % 3
+                for strand in range(2):
+                    turned = ((3 - (codon & 3)) << 4) | ((3 - ((codon >> 2) & 3)) << 2) | (3 - (codon >> 4))
+                    acid = table[turned if strand else codon]
+                    if acid > 31:
+                        runs[strand, frame] = 0
+                        continue
+                    runs[strand, frame] += 1
+                    if strand == 0:
+                        proteins[0, frame] = ((proteins[0, frame] << bits) | np.uint64(acid)) & mask
+                    else:
+                        proteins[1, frame] = (proteins[1, frame] >> bits) | (np.uint64(acid) << top)
+                    word = proteins[strand, frame]
+                    if runs[strand, frame] >= AMINO_ACIDS and begins[word >> rest]:
+                        place = np.searchsorted(words, word)
+                        if place < len(words) and words[place] == word:
+                            found[groups[i], owners[place]] = True
+
+
+def find_markers(comm: MPI.Comm, sequences: Sequences, groups: np.ndarray, count: int) -> np.ndarray:
+    """Return (count, M) bool, which markers each group holds: on rank 0 of all ranks' fragments. Collective.
+
+    Args:
+        groups: (n,) int64, group of each of this rank's fragments, 0 .. count - 1, or -1 for none.
+    """
+    words, owners = load_markers()
+    found = np.zeros((count, owners.max() + 1), bool)
+    _scan(sequences.codes, sequences.offsets, groups, make_codon_table(), words, owners, found)
+    total = np.zeros_like(found)
+    comm.Reduce(found, total, op=MPI.LOR)
+    return total
+
+
+def find_island(
+    markers: np.ndarray, stretches: np.ndarray, depths: np.ndarray, distances: np.ndarray
+) -> tuple[int, int] | None:
+    """Return the nearest two clusters of which one is an island in the other, or None.
+
+    They are each other's nearest and of like depth; one is shorter than most and has far fewer markers than its stretch
+    lets expect; and no marker is in both, as many would be if both were genomes.
+
+    Args:
+        markers: (K, M) bool, which of them each cluster holds.
+        stretches: (K,) > 0, of genome.
+        depths: (K,) > 0.
+        distances: (K, K), 1 where two clusters just count as two genomes, infinite on the diagonal.
+    """
+    counts = markers.sum(axis=1)
+    expected = counts.sum() * stretches / stretches.sum()
+    poor = (counts <= _FEW * expected) & (poisson.cdf(counts, expected) <= _CHANCE)
+    poor &= stretches <= _SHORT * np.median(stretches)
+    nearest = distances.argmin(axis=1)
+    pairs = [
+        (distances[a, b], a, int(b))
+        for a, b in enumerate(nearest)
+        if a < b and nearest[b] == a and distances[a, b] < _ISLAND_DISTANCE and (poor[a] or poor[b])
+        if not (markers[a] & markers[b]).any() and abs(np.log(depths[a] / depths[b])) < _LIKE_DEPTH
+    ]
+    return min(pairs)[1:] if pairs else None
