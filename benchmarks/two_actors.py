@@ -5,11 +5,11 @@ Examples, from the repository root, on a machine with two idle cores, or better 
     PYTHONPATH=src .venv/bin/python benchmarks/two_actors.py --embedder dnabert2 --megabytes 3 --repeats 1
 
 Runs of one and of two actors alternate, and the fastest of each counts: what else the machine does only adds time. The
-time of the actors is from the order of the shards, their loading included, to the last shard. What happens once a sample
-whatever the number of actors is apart: the start and the end of the program and of Ray, the check of the reads; the
-whole command's ratio, without Ray's start, is printed too. dnabert2 has random weights of the real size. The cores that
-other programs took are printed beside each run; where they are more than a few hundredths, the ratio tells of them and
-not of readclade. Exits 1 where the ratio misses the aim.
+time of the actors is from the order of the shards, their loading included, to the last shard. What happens once a
+sample whatever the number of actors is apart: the start and the end of the program and of Ray, the check of the reads;
+the whole command's ratio, without Ray's start, is printed too. dnabert2 has random weights of the real size. The cores
+that other programs took are printed beside each run; where they are more than a few hundredths, the ratio tells of them
+and not of readclade. Exits 1 where the ratio misses the aim.
 """
 
 import argparse
