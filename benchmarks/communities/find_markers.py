@@ -17,8 +17,8 @@ import numpy as np
 from genome_list import Genome, read_genomes
 
 from readclade.cli import make_parser, make_reporter, run
-from readclade.clustering.homology import make_codon_table
-from readclade.clustering.markers import AMINO_ACIDS, BITS, spell_word
+from readclade.clustering.codons import add_codon, make_codon_table
+from readclade.clustering.markers import AMINO_ACIDS, spell_word
 from readclade.files import write_atomically
 from readclade.kmer import CODES
 from readclade.simulation import read_fasta
@@ -33,8 +33,6 @@ SHORTEST_BP = 600_000
 def _scan(codes, table, words, frames):
     """Write every word of both strands and the number of its reading frame, a run of codons without a stop."""
     count = begun = codon = known = 0
-    bits, top = np.uint64(BITS), np.uint64(BITS * (AMINO_ACIDS - 1))
-    mask = (np.uint64(1) << np.uint64(BITS * AMINO_ACIDS)) - np.uint64(1)
     proteins = np.zeros((2, 3), np.uint64)
     runs, numbers = np.zeros((2, 3), np.int64), np.zeros((2, 3), np.int64)
     for position in range(len(codes)):
@@ -49,20 +47,11 @@ def _scan(codes, table, words, frames):
             continue
         frame = position % 3
         for strand in range(2):
-            turned = ((3 - (codon & 3)) << 4) | ((3 - ((codon >> 2) & 3)) << 2) | (3 - (codon >> 4))
-            acid = table[turned if strand else codon]
-            if acid > 31:
-                runs[strand, frame] = 0
-                continue
-            if runs[strand, frame] == 0:
+            length = add_codon(codon, strand, frame, table, AMINO_ACIDS, proteins, runs)
+            if length == 1:
                 numbers[strand, frame] = begun
                 begun += 1
-            runs[strand, frame] += 1
-            if strand == 0:
-                proteins[0, frame] = ((proteins[0, frame] << bits) | np.uint64(acid)) & mask
-            else:
-                proteins[1, frame] = (proteins[1, frame] >> bits) | (np.uint64(acid) << top)
-            if runs[strand, frame] >= AMINO_ACIDS:
+            if length >= AMINO_ACIDS:
                 words[count], frames[count] = proteins[strand, frame], numbers[strand, frame]
                 count += 1
     return count

@@ -11,18 +11,10 @@ from mpi4py import MPI
 
 from readclade.clustering.calibration import Calibration, fit_calibration
 from readclade.clustering.composition import count_words
-from readclade.clustering.discovery import (
-    Cores,
-    _drop_small,
-    _join_islands,
-    _measure_joining,
-    _spread,
-    find_clusters,
-    get_least_distances,
-    make_link_matrix,
-    measure_distances,
-)
+from readclade.clustering.cores import Cores, make_link_matrix
+from readclade.clustering.discovery import _drop_small, _join_islands, _spread, find_clusters
 from readclade.clustering.markers import find_markers
+from readclade.clustering.separation import _measure_joining, get_least_distances, measure_distances
 from readclade.clustering.sequences import encode_sequences
 from readclade.errors import ConfigError
 from readclade.kmer import KmerEmbedder

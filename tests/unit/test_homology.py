@@ -5,11 +5,11 @@ import pyarrow as pa
 import pytest
 from mpi4py import MPI
 
+from readclade.clustering.codons import make_codon_table
 from readclade.clustering.homology import (
     TWO_RELATIVES,
     _pair,
     find_homologs,
-    make_codon_table,
     measure_homology,
     sample_words,
 )

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from mpi4py import MPI
 
-from readclade.clustering.homology import make_codon_table
+from readclade.clustering.codons import make_codon_table
 from readclade.clustering.markers import AMINO_ACIDS, encode_word, find_island, find_markers, load_markers, spell_word
 from readclade.clustering.sequences import encode_sequences
 from readclade.simulation import COMPLEMENT

@@ -12,7 +12,8 @@ from mpi4py import MPI
 from readclade.clustering.calibration import Calibration
 from readclade.clustering.communicator import gather_rows, run_on_each, sum_integers
 from readclade.clustering.composition import SCORE_STEPS, count_words, make_models, score_fragments
-from readclade.clustering.discovery import Cores, find_clusters, make_link_matrix
+from readclade.clustering.cores import Cores, make_link_matrix
+from readclade.clustering.discovery import find_clusters
 from readclade.clustering.exchange import Layout, look_up
 from readclade.clustering.homology import find_homologs, measure_homology, sample_words
 from readclade.clustering.linkage import Linkage
@@ -66,17 +67,16 @@ def choose_cores(comm: MPI.Comm, groups: Groups, is_short: bool) -> np.ndarray:
 
     Where little is linked, long reads take part that are alone, or in a small group.
     """
-    chosen = None
+    chosen, total = None, 0
     for least in _LEAST_BASES:
         large = _are_large(groups, is_short, least)
         sums = [large.sum(), groups.bases[large].sum(), groups.bases.sum()]
-        count, held, total = sum_integers(comm, np.array(sums, np.int64)).tolist()
+        count, held, bases = sum_integers(comm, np.array(sums, np.int64)).tolist()
         if chosen is None or count >= _LEAST_CORES:
-            chosen = large
-        if is_short or held >= _COVERED * total:
+            chosen, total = large, count
+        if is_short or held >= _COVERED * bases:
             break
     ids = groups.ids[chosen]
-    total = comm.allreduce(len(ids))
     if total > _MOST_CORES:
         ids = ids[scramble(ids) < np.uint64(_MOST_CORES / total * 2**64)]
     return np.sort(gather_rows(comm, ids.reshape(-1, 1))[:, 0])

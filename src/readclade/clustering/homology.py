@@ -11,15 +11,13 @@ import numba
 import numpy as np
 from mpi4py import MPI
 
+from readclade.clustering.codons import add_codon, make_codon_table
 from readclade.clustering.communicator import gather_rows
 from readclade.clustering.sequences import Sequences
 from readclade.clustering.sketches import mix
 
 _AMINO_ACIDS = 8  # of a word
 _LETTERS = 3 * _AMINO_ACIDS
-# By codon in the order AAA, AAC, AAG, AAT, ACA, ...: the standard genetic code.
-_CODE = "KNKNTTTTRSRSIIMIQHQHPPPPRRRRLLLLEDEDAAAAGGGGVVVV*Y*YSSSS*CWCLFLF"
-_STOP = 255
 _WORDS = 3_000_000  # that rank 0 compares, about
 _MOST_DENSITY = 0.25
 _MOST_GROUPS = 4  # that share a word: more belong to a family, not to a pair of relatives
@@ -27,11 +25,6 @@ _LEAST_WORDS = 5  # that two homologous groups share
 _LEAST_PART = 0.005  # of the words of the group that has fewer
 _MOST_ALIKE = 0.5  # of the words that are spelled differently, how many may be spelled alike
 TWO_RELATIVES = 0.2  # share of a cluster's stretch with a homologous partner in it, from which two relatives are likely
-
-
-def make_codon_table() -> np.ndarray:
-    acids = sorted(set(_CODE) - {"*"})
-    return np.array([_STOP if acid == "*" else acids.index(acid) for acid in _CODE], np.uint8)
 
 
 @numba.njit(cache=True)
@@ -42,9 +35,8 @@ def _scan(codes, offsets, groups, table, threshold, words, spellings, owners):
         how many there are.
     """
     count = 0
-    two, five = np.uint64(2), np.uint64(5)
+    two = np.uint64(2)
     spelling_mask = (np.uint64(1) << np.uint64(2 * _LETTERS)) - np.uint64(1)
-    word_mask = (np.uint64(1) << np.uint64(5 * _AMINO_ACIDS)) - np.uint64(1)
     # By strand and frame: the last eight amino acids, and how many stand in a row without a stop.
     proteins, runs = np.zeros((2, 3), np.uint64), np.zeros((2, 3), np.int64)
     spelled = np.zeros(2, np.uint64)
@@ -65,22 +57,11 @@ def _scan(codes, offsets, groups, table, threshold, words, spellings, owners):
                 known += 1
                 if known < 3:
                     continue
-                frame = position % 3
+                frame, codon = position % 3, np.int64(spelled[0] & np.uint64(63))
                 for strand in range(2):
-                    codon = spelled[0] & np.uint64(63) if strand == 0 else spelled[1] >> np.uint64(2 * _LETTERS - 6)
-                    acid = table[np.int64(codon)]
-                    if acid == _STOP:
-                        runs[strand, frame] = 0
+                    if add_codon(codon, strand, frame, table, _AMINO_ACIDS, proteins, runs) < _AMINO_ACIDS:
                         continue
-                    runs[strand, frame] += 1
-                    if strand == 0:
-                        protein = ((proteins[0, frame] << five) | np.uint64(acid)) & word_mask
-                    else:
-                        protein = (proteins[1, frame] >> five) | (np.uint64(acid) << np.uint64(5 * _AMINO_ACIDS - 5))
-                    proteins[strand, frame] = protein
-                    if runs[strand, frame] < _AMINO_ACIDS:
-                        continue
-                    word = mix(protein)
+                    word = mix(proteins[strand, frame])
                     if word < threshold:
                         if count < len(words):
                             words[count], spellings[count], owners[count] = word, spelled[strand], groups[i]

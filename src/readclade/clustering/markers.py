@@ -10,12 +10,12 @@ import numpy as np
 from mpi4py import MPI
 from scipy.stats import poisson
 
-from readclade.clustering.homology import make_codon_table
+from readclade.clustering.codons import AMINO_ACID_BITS, add_codon, make_codon_table
 from readclade.clustering.marker_words import MARKERS
+from readclade.clustering.separation import list_nearest_pairs
 from readclade.clustering.sequences import Sequences
 
 AMINO_ACIDS = 9  # of a word
-BITS = 5  # of an amino acid
 _LETTERS = "ACDEFGHIKLMNPQRSTVWY"
 _FEW = 0.35  # of the markers that the stretch lets expect
 _CHANCE = 0.05  # at which a genome would have so few
@@ -26,12 +26,12 @@ _LIKE_DEPTH = 0.4  # natural logarithm of the ratio of two clusters' depths
 
 def encode_word(word: str) -> int:
     """Return the number of a word of amino acids."""
-    return sum(_LETTERS.index(letter) << BITS * place for place, letter in enumerate(reversed(word)))
+    return sum(_LETTERS.index(letter) << AMINO_ACID_BITS * place for place, letter in enumerate(reversed(word)))
 
 
 def spell_word(number: int) -> str:
     """Return the word of a number."""
-    return "".join(_LETTERS[number >> BITS * place & 31] for place in reversed(range(AMINO_ACIDS)))
+    return "".join(_LETTERS[number >> AMINO_ACID_BITS * place & 31] for place in reversed(range(AMINO_ACIDS)))
 
 
 def load_markers() -> tuple[np.ndarray, np.ndarray]:
@@ -47,11 +47,10 @@ def load_markers() -> tuple[np.ndarray, np.ndarray]:
 def _scan(codes, offsets, groups, table, words, owners, found):
     """Mark in `found` the markers of each group, in all six frames."""
     # Whether any word begins with four amino acids: one look spares most searches.
-    begins, rest = np.zeros(1 << (4 * BITS), np.bool_), np.uint64(BITS * (AMINO_ACIDS - 4))
+    rest = np.uint64(AMINO_ACID_BITS * (AMINO_ACIDS - 4))
+    begins = np.zeros(1 << (4 * AMINO_ACID_BITS), np.bool_)
     for word in words:
         begins[word >> rest] = True
-    bits, top = np.uint64(BITS), np.uint64(BITS * (AMINO_ACIDS - 1))
-    mask = (np.uint64(1) << np.uint64(BITS * AMINO_ACIDS)) - np.uint64(1)
     proteins, runs = np.zeros((2, 3), np.uint64), np.zeros((2, 3), np.int64)
     for i in range(len(groups)):
         if groups[i] < 0:
@@ -71,18 +70,9 @@ def _scan(codes, offsets, groups, table, words, owners, found):
                     continue
                 frame = position % 3
                 for strand in range(2):
-                    turned = ((3 - (codon & 3)) << 4) | ((3 - ((codon >> 2) & 3)) << 2) | (3 - (codon >> 4))
-                    acid = table[turned if strand else codon]
-                    if acid > 31:
-                        runs[strand, frame] = 0
-                        continue
-                    runs[strand, frame] += 1
-                    if strand == 0:
-                        proteins[0, frame] = ((proteins[0, frame] << bits) | np.uint64(acid)) & mask
-                    else:
-                        proteins[1, frame] = (proteins[1, frame] >> bits) | (np.uint64(acid) << top)
+                    run = add_codon(codon, strand, frame, table, AMINO_ACIDS, proteins, runs)
                     word = proteins[strand, frame]
-                    if runs[strand, frame] >= AMINO_ACIDS and begins[word >> rest]:
+                    if run >= AMINO_ACIDS and begins[word >> rest]:
                         place = np.searchsorted(words, word)
                         if place < len(words) and words[place] == word:
                             found[groups[i], owners[place]] = True
@@ -120,11 +110,10 @@ def find_island(
     expected = counts.sum() * stretches / stretches.sum()
     poor = (counts <= _FEW * expected) & (poisson.cdf(counts, expected) <= _CHANCE)
     poor &= stretches <= _SHORT * np.median(stretches)
-    nearest = distances.argmin(axis=1)
     pairs = [
-        (distances[a, b], a, int(b))
-        for a, b in enumerate(nearest)
-        if a < b and nearest[b] == a and distances[a, b] < _ISLAND_DISTANCE and (poor[a] or poor[b])
+        (distance, a, b)
+        for distance, a, b in list_nearest_pairs(distances)
+        if distance < _ISLAND_DISTANCE and (poor[a] or poor[b])
         if not (markers[a] & markers[b]).any() and abs(np.log(depths[a] / depths[b])) < _LIKE_DEPTH
     ]
     return min(pairs)[1:] if pairs else None
