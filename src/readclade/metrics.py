@@ -8,6 +8,7 @@ import os
 import subprocess
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass, fields
 
@@ -18,6 +19,7 @@ from readclade.shards import Batch
 
 PREFIX = "metrics: "  # of the lines of the summary, by which the workflow finds them in the log
 _LABELS = ("sample", "embedder")
+_REFRESH_S = 0.5  # a gauge: Ray forgets one that is not set for two of its reports, of a second each or more
 
 
 @dataclass
@@ -81,6 +83,7 @@ class ActorMetrics:
         self._tokens = getattr(embedder, "tokens", 0)
         self._gpu = GpuSampler()
         self._last = time.monotonic()
+        self._latest: dict[str, float] = {}  # what the gauges show
         self._counters = {
             name: _make(Counter, name, f"{name} embedded", labels) for name in ("shards", "reads", "bases", "tokens")
         } | {"bytes": _make(Counter, "bytes", "bytes of shards written", labels)}
@@ -123,17 +126,35 @@ class ActorMetrics:
         usage.gpu_samples, usage.gpu_busy = self._gpu.take()
         self._counters["shards"].inc()
         self._counters["bytes"].inc(shard.bytes)
-        self._gauges["reads_per_second"].set(usage.reads / usage.seconds)
-        self._gauges["tokens_per_second"].set(usage.tokens / usage.seconds)
-        self._gauges["embedder_busy_share"].set(usage.embedder_seconds / usage.seconds)
+        latest = {
+            "reads_per_second": usage.reads / usage.seconds,
+            "tokens_per_second": usage.tokens / usage.seconds,
+            "embedder_busy_share": usage.embedder_seconds / usage.seconds,
+        }
         if usage.gpu_share is not None:
-            self._gauges["gpu_busy_share"].set(usage.gpu_share)
+            latest["gpu_busy_share"] = usage.gpu_share
+        is_first, self._latest = not self._latest, latest
+        self._set_gauges()
+        if is_first:
+            threading.Thread(target=_refresh, args=(weakref.ref(self),), daemon=True).start()
         return usage
+
+    def _set_gauges(self) -> None:
+        for name, value in self._latest.items():  # replaced whole, never changed
+            self._gauges[name].set(value)
 
     def _count(self, name: str, amount: int) -> None:
         setattr(self._usage, name, getattr(self._usage, name) + amount)
         if amount:
             self._counters[name].inc(amount)
+
+
+def _refresh(metrics: "weakref.ref[ActorMetrics]") -> None:
+    """Set an actor's gauges again and again, as long as the actor is there: a shard may take minutes."""
+    while (actor := metrics()) is not None:
+        actor._set_gauges()
+        del actor
+        time.sleep(_REFRESH_S)
 
 
 class GpuSampler:
