@@ -183,6 +183,7 @@ def embed_reads(
                 }
                 done = Manifest(reads["sample"], reads["platform"], description, results[-1].d, fingerprint, ())
             done = _embed_missing(done, reads_path, out, reads, parameters, actors, gpus, report)
+        storage.prepare_folder(out)  # Ray has replaced actors that died: what they had begun to write is still there
     _write(done, out, _MANIFEST)
     return done
 

@@ -182,6 +182,23 @@ def test_embed_reads_on_s3_interrupted_run_resumes(fetched, bucket, run_here, mo
     assert get_shards(out) == get_shards(f"{bucket}/whole")
 
 
+def test_embed_reads_on_s3_leaves_no_upload_of_an_actor_that_died_and_was_replaced(
+    fetched, bucket, run_here, monkeypatch, s3_server
+):
+    out, make_shard = f"{bucket}/out", ShardEmbedder.make_shard
+    name, client = bucket.removeprefix("s3://"), s3_server.make_client()
+
+    def die_and_make(self, index: int):  # what a process that is killed in an upload leaves behind
+        client.create_multipart_upload(Bucket=name, Key=f"out/shard-{index:05d}.parquet")
+        return make_shard(self, index)
+
+    monkeypatch.setattr(ShardEmbedder, "make_shard", die_and_make)
+    manifest = run_here(fetched, out)
+    assert len(manifest.shards) > 1
+    assert not client.list_multipart_uploads(Bucket=name).get("Uploads")
+    assert len(get_shards(out)) == len(manifest.shards)
+
+
 def test_embed_reads_object_that_changed_since_fetch_is_refused(fetched, bucket, run_here):
     run_here(fetched, f"{bucket}/out")
     actor = ShardEmbedder(fetched, f"{bucket}/out", {"k": 4})
