@@ -12,7 +12,7 @@ from mpi4py import MPI
 from readclade.clustering.calibration import Calibration, fit_calibration
 from readclade.clustering.composition import count_words
 from readclade.clustering.cores import Cores, make_link_matrix
-from readclade.clustering.discovery import _drop_small, _join_islands, _spread, find_clusters
+from readclade.clustering.discovery import _drop_small, _join_parts, _spread, find_clusters
 from readclade.clustering.markers import find_markers
 from readclade.clustering.separation import _measure_joining, get_least_distances, measure_distances
 from readclade.clustering.sequences import encode_sequences
@@ -270,9 +270,9 @@ def test_a_part_without_markers_joins_its_genome_and_a_genome_without_them_stays
     cores, _, origin = three
     half = (origin == 0) & (np.arange(len(cores)) % 2 == 0)
     labels = np.where(half, 3, origin)
-    assert np.array_equal(_join_islands(cores, labels), labels)  # both halves have markers
+    assert np.array_equal(_join_parts(cores, labels), labels)  # both halves have many, and share them
     bare = replace(cores, markers=cores.markers & ~(half | (origin == 1))[:, None])
-    joined = _join_islands(bare, labels)
+    joined = _join_parts(bare, labels)
     assert joined.max() == 2
     assert count_errors(joined, origin) <= 2
 

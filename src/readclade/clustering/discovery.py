@@ -8,7 +8,7 @@ genome of its own loses its groups to those that are. What is left is cleaned in
 - two clusters are one when the groups between them do not part into two heaps. Halves of one normally distributed heap
   lie 3.6 standard deviations apart, outer tenths left out; links between the two raise the distance that is asked for;
 - labels spread along the links between groups, which corrects stretches of foreign composition;
-- last, a cluster that lacks the genes which every genome has becomes part of the one next to it (`markers`).
+- last, two clusters are one where the genes that every genome has once say so (`markers`).
 
 One process does this on a bounded number of groups; the thresholds and their evidence stand in docs/clustering.md.
 """
@@ -20,9 +20,9 @@ from mpi4py import MPI
 
 from readclade.clustering.calibration import Calibration
 from readclade.clustering.cores import Cores, count_clusters, renumber
-from readclade.clustering.discriminant import classify_groups
+from readclade.clustering.discriminant import classify_groups, measure_evidence
 from readclade.clustering.kmeans import Clustering, run_kmeans
-from readclade.clustering.markers import find_island
+from readclade.clustering.markers import find_parts
 from readclade.clustering.points import Points
 from readclade.clustering.separation import list_nearest_pairs, measure_separations
 
@@ -33,7 +33,6 @@ _LEAST_SHARE = 0.004  # of all fragments in a cluster
 _ROUNDS = 8
 _SETTLED = 0.002  # share of groups that may still move
 _SETTLING_ROUNDS = 3
-_TYPICAL_GAP = 10.0  # nats: what a typical group's preference counts when labels spread
 _SPREAD = 0.5
 _SPREAD_STEPS = 40
 
@@ -80,7 +79,7 @@ def find_clusters(
         labels = spread if count_clusters(spread) >= fewest else labels
     # Spreading can leave a remnant of a cluster.
     labels = _drop_small(cores, _settle(cores, labels, fewest), fragments, fewest)
-    labels = labels if k is not None else _join_islands(cores, labels)
+    labels = labels if k is not None else _join_parts(cores, labels)
     report(f"{count_clusters(labels)} clusters that lie apart")
     return labels, clustering
 
@@ -139,16 +138,16 @@ def _merge(cores: Cores, labels: np.ndarray, fewest: int, is_counted: bool) -> n
     return labels
 
 
-def _join_islands(cores: Cores, labels: np.ndarray) -> np.ndarray:
-    """Make each cluster without markers a part of the cluster next to it, the nearest first."""
+def _join_parts(cores: Cores, labels: np.ndarray) -> np.ndarray:
+    """Make two clusters one where markers say that they are parts of one genome, the nearest two first."""
     while (count := count_clusters(labels)) > 1:
         markers = np.stack([cores.markers[labels == label].any(axis=0) for label in range(count)])
         stretches = np.bincount(labels, cores.weights)
         depths = np.bincount(labels, cores.letters) / stretches
-        island = find_island(markers, stretches, depths, measure_separations(cores, labels))
-        if island is None:
+        parts = find_parts(markers, stretches, depths, measure_separations(cores, labels))
+        if parts is None:
             break
-        labels = _settle(cores, renumber(np.where(labels == island[1], island[0], labels)), 1)
+        labels = _settle(cores, renumber(np.where(labels == parts[1], parts[0], labels)), 1)
     return labels
 
 
@@ -165,21 +164,15 @@ def _settle(cores: Cores, labels: np.ndarray, fewest: int) -> np.ndarray:
 
 
 def _spread(cores: Cores, labels: np.ndarray) -> np.ndarray:
-    """Let labels spread along links: a group weighs its own composition against what its neighbours are.
+    """Let labels spread along links: a group weighs its own place against what its neighbours are.
 
     The steady state of a random walk with restart (Zhou et al. 2004, "Learning with local and global consistency").
     """
     count = count_clusters(labels)
     if count == 1:
         return labels
-    scores = cores.score(labels)
-    rows = np.arange(len(labels))
-    own = scores[rows, labels]
-    others = scores.copy()
-    others[rows, labels] = -np.inf
-    # Words along a genome depend on each other: a likelihood is scaled down until a typical group is merely sure.
-    scale = _TYPICAL_GAP / max(np.median(own - others.max(axis=1)), 1e-9)
-    belief = np.exp(scale * (scores - scores.max(axis=1, keepdims=True)))
+    evidence = measure_evidence(cores.score(labels), cores.letters, labels)
+    belief = np.exp(evidence - evidence.max(axis=1, keepdims=True))
     belief /= belief.sum(axis=1, keepdims=True)
     degree = np.asarray(cores.links.sum(axis=1)).reshape(-1, 1)
     weight = _SPREAD * degree / (_SPREAD * degree + 1)

@@ -27,7 +27,12 @@ def place_groups(scores: np.ndarray, letters: np.ndarray) -> np.ndarray:
 
 
 def classify_groups(scores: np.ndarray, letters: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return (G,) int64, for each group the cluster in whose spread it lies best.
+    """Return (G,) int64, for each group the cluster in whose spread it lies best; arguments as `measure_evidence`."""
+    return measure_evidence(scores, letters, labels).argmax(axis=1)
+
+
+def measure_evidence(scores: np.ndarray, letters: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return (G, K), in nats and up to a constant, how likely each group's place is in the spread of each cluster.
 
     Args:
         scores, letters: as `place_groups`, K >= 2.
@@ -52,7 +57,7 @@ def classify_groups(scores: np.ndarray, letters: np.ndarray, labels: np.ndarray)
         squares = (np.linalg.solve(factor, (points - middles[label]).T) ** 2).sum(axis=0) / widening
         tails = (_FREEDOM + count - 1) / 2 * np.log1p(squares / _FREEDOM)
         evidence[:, label] = -np.log(np.diag(factor)).sum() - tails
-    return evidence.argmax(axis=1)
+    return evidence
 
 
 def _get_covariance(deviations: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Markers: genes that genomes have once, whatever they are, and that plasmids, phages and islands have not.
 
 Ribosomal proteins, polymerases, tRNA synthetases. A cluster that holds far fewer of them than the others do in as long
-a stretch is hardly a genome of its own (CheckM judges bins by such genes: Parks et al. 2015). Known are words of nine
+a stretch is hardly a genome of its own, and two that share none and together hold no more than a genome does are
+hardly two (CheckM judges bins by such genes: Parks et al. 2015). Known are words of nine
 amino acids that three genera or more have in common; each stands for the marker it is a part of.
 """
 
@@ -17,11 +18,16 @@ from readclade.clustering.sequences import Sequences
 
 AMINO_ACIDS = 9  # of a word
 _LETTERS = "ACDEFGHIKLMNPQRSTVWY"
+_LIKE_DEPTH = 0.4  # natural logarithm of the ratio of two clusters' depths
+# An island. Distances count from 1 on as those of two genomes.
+_ISLAND_DISTANCE = 1.6
 _FEW = 0.35  # of the markers that the stretch lets expect
 _CHANCE = 0.05  # at which a genome would have so few
 _SHORT = 0.75  # of the median stretch of the clusters: as long as the others, it is a genome poor in known markers
-_ISLAND_DISTANCE = 1.6  # times the distance from which two clusters count as two genomes
-_LIKE_DEPTH = 0.4  # natural logarithm of the ratio of two clusters' depths
+# Two parts of a genome that both hold markers.
+_PART_DISTANCE = 1.25
+_SHARED = 0.1  # of the fewer markers, or one: what a genome holds twice
+_WHOLE = 1.6  # times the markers of the median other cluster: two genomes hold more
 
 
 def encode_word(word: str) -> int:
@@ -92,13 +98,15 @@ def find_markers(comm: MPI.Comm, sequences: Sequences, groups: np.ndarray, count
     return total
 
 
-def find_island(
+def find_parts(
     markers: np.ndarray, stretches: np.ndarray, depths: np.ndarray, distances: np.ndarray
 ) -> tuple[int, int] | None:
-    """Return the nearest two clusters of which one is an island in the other, or None.
+    """Return the nearest two clusters that are parts of one genome by their markers, or None.
 
-    They are each other's nearest and of like depth; one is shorter than most and has far fewer markers than its stretch
-    lets expect; and no marker is in both, as many would be if both were genomes.
+    They are each other's nearest and of like depth, and one of these holds:
+    - one is an island: shorter than most, far fewer markers than its stretch lets expect, and none that both hold;
+    - they are nearly too near for two genomes, both hold markers but hardly any in common, as two genomes would, and
+      together no more than a genome does, as far as the other clusters tell.
 
     Args:
         markers: (K, M) bool, which of them each cluster holds.
@@ -110,10 +118,18 @@ def find_island(
     expected = counts.sum() * stretches / stretches.sum()
     poor = (counts <= _FEW * expected) & (poisson.cdf(counts, expected) <= _CHANCE)
     poor &= stretches <= _SHORT * np.median(stretches)
-    pairs = [
-        (distance, a, b)
-        for distance, a, b in list_nearest_pairs(distances)
-        if distance < _ISLAND_DISTANCE and (poor[a] or poor[b])
-        if not (markers[a] & markers[b]).any() and abs(np.log(depths[a] / depths[b])) < _LIKE_DEPTH
-    ]
+
+    def are_parts(distance: float, a: int, b: int) -> bool:
+        shared = (markers[a] & markers[b]).sum()
+        if abs(np.log(depths[a] / depths[b])) >= _LIKE_DEPTH:
+            return False
+        if distance < _ISLAND_DISTANCE and (poor[a] or poor[b]) and not shared:
+            return True
+        fewer = min(counts[a], counts[b])
+        if distance >= _PART_DISTANCE or not fewer or shared > max(_SHARED * fewer, 1):
+            return False
+        others = np.delete(counts, [a, b])
+        return not len(others) or counts[a] + counts[b] - shared <= _WHOLE * np.median(others)
+
+    pairs = [pair for pair in list_nearest_pairs(distances) if are_parts(*pair)]
     return min(pairs)[1:] if pairs else None
