@@ -200,10 +200,12 @@ def wait_for(what: str, condition, seconds: float = 60) -> None:
 
 @contextmanager
 def run_cluster(folder: Path):
-    """Run a cluster as long as the block lasts; put /etc/slurm/slurm.conf back as it was."""
+    """Run a cluster as long as the block lasts, or until SIGINT or SIGTERM; put slurm.conf back as it was."""
     before = CONFIGURATION.read_bytes() if CONFIGURATION.exists() else None
     CONFIGURATION.parent.mkdir(exist_ok=True)
     cluster = Cluster(folder)
+    # What a killed run left would look like somebody's own Slurm, and all later runs would be skipped.
+    handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         cluster.start()
         yield cluster
@@ -213,6 +215,7 @@ def run_cluster(folder: Path):
             CONFIGURATION.unlink(missing_ok=True)
         else:
             CONFIGURATION.write_bytes(before)
+        signal.signal(signal.SIGTERM, handler)
 
 
 def main() -> None:
