@@ -9,7 +9,15 @@ import pytest
 from mpi4py import MPI
 
 from readclade.clustering.codons import make_codon_table
-from readclade.clustering.markers import AMINO_ACIDS, encode_word, find_markers, find_parts, load_markers, spell_word
+from readclade.clustering.markers import (
+    AMINO_ACIDS,
+    encode_word,
+    find_island,
+    find_markers,
+    list_halves,
+    load_markers,
+    spell_word,
+)
 from readclade.clustering.sequences import encode_sequences
 from readclade.simulation import COMPLEMENT
 
@@ -92,7 +100,7 @@ def make(counts: list[int], shared: int = 0) -> np.ndarray:
 
 def find_one(counts, stretches=(1.0, 0.5, 1.0), depths=(8.0, 8.0, 8.0), near=1.25, shared=0):
     distances = np.array([[np.inf, near, 3], [near, np.inf, 3], [3, 3, np.inf]])
-    return find_parts(make(counts, shared), np.array(stretches), np.array(depths), distances)
+    return find_island(make(counts, shared), np.array(stretches), np.array(depths), distances)
 
 
 def test_a_near_cluster_without_markers_is_an_island():
@@ -117,9 +125,14 @@ def test_other_clusters_are_none(case):
     assert find_one(**case) is None
 
 
-def test_near_clusters_that_share_no_markers_are_parts_of_one_genome():
-    assert find_one([20, 15, 30], near=1.2) == (0, 1)
-    assert find_one([20, 9, 30], near=1.2, shared=1) == (0, 1)  # genomes hold a few twice
+def find_two(counts, depths=(8.0, 8.0, 8.0), near=1.2, shared=0):
+    distances = np.array([[np.inf, near, 3], [near, np.inf, 3], [3, 3, np.inf]])
+    return list_halves(make(counts, shared), np.array(depths), distances)
+
+
+def test_near_clusters_that_share_no_markers_are_halves_of_one_genome():
+    assert find_two([20, 15, 30]) == [(0, 1)]
+    assert find_two([20, 9, 30], shared=1) == [(0, 1)]  # genomes hold a few twice
 
 
 @pytest.mark.parametrize(
@@ -129,18 +142,19 @@ def test_near_clusters_that_share_no_markers_are_parts_of_one_genome():
         {"counts": [20, 15, 30], "depths": (8.0, 4.0, 8.0)},
         {"counts": [20, 15, 30], "shared": 5},  # relatives
         {"counts": [40, 30, 30]},  # more than a genome holds
-        {"counts": [20, 0, 30], "stretches": (1.0, 1.0, 1.0)},  # having none, it can share none
+        {"counts": [8, 3, 30]},  # with so few, two genomes have hardly any in common
+        {"counts": [20, 0, 30]},
         {"counts": [20, 15, 0]},  # the other cluster does not tell how many a genome holds
     ],
 )
 def test_near_clusters_that_may_be_two_genomes_stay_two(case):
-    assert find_one(**{"near": 1.2} | case) is None
+    assert find_two(**case) == []
 
 
 def test_of_two_near_clusters_alone_only_what_they_share_tells():
     distances, depths = np.array([[np.inf, 1.2], [1.2, np.inf]]), np.ones(2)
-    assert find_parts(make([30, 20]), np.ones(2), depths, distances) == (0, 1)
-    assert find_parts(make([30, 20], 9), np.ones(2), depths, distances) is None
+    assert list_halves(make([30, 20]), depths, distances) == [(0, 1)]
+    assert list_halves(make([30, 20], 9), depths, distances) == []
 
 
 def test_the_nearest_island_comes_first():
@@ -148,4 +162,4 @@ def test_the_nearest_island_comes_first():
     distances[0, 1] = distances[1, 0] = 1.4
     distances[2, 3] = distances[3, 2] = 1.1
     np.fill_diagonal(distances, np.inf)
-    assert find_parts(make([40, 0, 40, 0]), np.array([1, 0.4, 1, 0.4]), np.ones(4), distances) == (2, 3)
+    assert find_island(make([40, 0, 40, 0]), np.array([1, 0.4, 1, 0.4]), np.ones(4), distances) == (2, 3)

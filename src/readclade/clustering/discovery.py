@@ -22,7 +22,7 @@ from readclade.clustering.calibration import Calibration
 from readclade.clustering.cores import Cores, count_clusters, renumber
 from readclade.clustering.discriminant import classify_groups, measure_evidence
 from readclade.clustering.kmeans import Clustering, run_kmeans
-from readclade.clustering.markers import find_parts
+from readclade.clustering.markers import find_island, list_halves
 from readclade.clustering.points import Points
 from readclade.clustering.separation import list_nearest_pairs, measure_separations
 
@@ -139,16 +139,29 @@ def _merge(cores: Cores, labels: np.ndarray, fewest: int, is_counted: bool) -> n
 
 
 def _join_parts(cores: Cores, labels: np.ndarray) -> np.ndarray:
-    """Make two clusters one where markers say that they are parts of one genome, the nearest two first."""
-    while (count := count_clusters(labels)) > 1:
-        markers = np.stack([cores.markers[labels == label].any(axis=0) for label in range(count)])
-        stretches = np.bincount(labels, cores.weights)
-        depths = np.bincount(labels, cores.letters) / stretches
-        parts = find_parts(markers, stretches, depths, measure_separations(cores, labels))
-        if parts is None:
+    """Make islands parts of the clusters next to them, the nearest first; then make halves of genomes one, once.
+
+    Once, for two genomes that were joined by mistake spread so far that others come near to them.
+    """
+    while count_clusters(labels) > 1:
+        island = find_island(*_describe_clusters(cores, labels))
+        if island is None:
             break
-        labels = _settle(cores, renumber(np.where(labels == parts[1], parts[0], labels)), 1)
-    return labels
+        labels = _settle(cores, renumber(np.where(labels == island[1], island[0], labels)), 1)
+    if count_clusters(labels) == 1:
+        return labels
+    markers, _, depths, distances = _describe_clusters(cores, labels)
+    joined = labels.copy()
+    for a, b in list_halves(markers, depths, distances):
+        joined[labels == b] = a
+    return labels if np.array_equal(joined, labels) else _settle(cores, renumber(joined), 1)
+
+
+def _describe_clusters(cores: Cores, labels: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return the markers (K, M), stretches (K,), depths (K,) and separations (K, K) of the clusters."""
+    markers = np.stack([cores.markers[labels == label].any(axis=0) for label in range(count_clusters(labels))])
+    stretches = np.bincount(labels, cores.weights)
+    return markers, stretches, np.bincount(labels, cores.letters) / stretches, measure_separations(cores, labels)
 
 
 def _settle(cores: Cores, labels: np.ndarray, fewest: int) -> np.ndarray:

@@ -24,8 +24,10 @@ _ISLAND_DISTANCE = 1.6
 _FEW = 0.35  # of the markers that the stretch lets expect
 _CHANCE = 0.05  # at which a genome would have so few
 _SHORT = 0.75  # of the median stretch of the clusters: as long as the others, it is a genome poor in known markers
-# Two parts of a genome that both hold markers.
-_PART_DISTANCE = 1.25
+# Halves of a genome.
+_HALF_DISTANCE = 1.25
+_COMMON = 160  # two bacteria with a and b known markers have about a b / 160 in common
+_TELLING = 0.4  # common markers that two genomes lead to expect: with fewer, having none in common says nothing
 _SHARED = 0.1  # of the fewer markers, or one: what a genome holds twice
 _WHOLE = 1.6  # times the markers of the median other cluster: two genomes hold more
 
@@ -98,15 +100,13 @@ def find_markers(comm: MPI.Comm, sequences: Sequences, groups: np.ndarray, count
     return total
 
 
-def find_parts(
+def find_island(
     markers: np.ndarray, stretches: np.ndarray, depths: np.ndarray, distances: np.ndarray
 ) -> tuple[int, int] | None:
-    """Return the nearest two clusters that are parts of one genome by their markers, or None.
+    """Return the nearest two clusters of which one is an island in the other, or None.
 
-    They are each other's nearest and of like depth, and one of these holds:
-    - one is an island: shorter than most, far fewer markers than its stretch lets expect, and none that both hold;
-    - they are nearly too near for two genomes, both hold markers but hardly any in common, as two genomes would, and
-      together no more than a genome does, as far as the other clusters tell.
+    They are each other's nearest and of like depth; one is shorter than most and has far fewer markers than its stretch
+    lets expect; and no marker is in both, as many would be if both were genomes.
 
     Args:
         markers: (K, M) bool, which of them each cluster holds.
@@ -118,18 +118,36 @@ def find_parts(
     expected = counts.sum() * stretches / stretches.sum()
     poor = (counts <= _FEW * expected) & (poisson.cdf(counts, expected) <= _CHANCE)
     poor &= stretches <= _SHORT * np.median(stretches)
-
-    def are_parts(distance: float, a: int, b: int) -> bool:
-        shared = (markers[a] & markers[b]).sum()
-        if abs(np.log(depths[a] / depths[b])) >= _LIKE_DEPTH:
-            return False
-        if distance < _ISLAND_DISTANCE and (poor[a] or poor[b]) and not shared:
-            return True
-        fewer = min(counts[a], counts[b])
-        if distance >= _PART_DISTANCE or not fewer or shared > max(_SHARED * fewer, 1):
-            return False
-        others = np.delete(counts, [a, b])
-        return not len(others) or counts[a] + counts[b] - shared <= _WHOLE * np.median(others)
-
-    pairs = [pair for pair in list_nearest_pairs(distances) if are_parts(*pair)]
+    pairs = [
+        (distance, a, b)
+        for distance, a, b in _list_pairs(depths, distances, _ISLAND_DISTANCE)
+        if (poor[a] or poor[b]) and not (markers[a] & markers[b]).any()
+    ]
     return min(pairs)[1:] if pairs else None
+
+
+def list_halves(markers: np.ndarray, depths: np.ndarray, distances: np.ndarray) -> list[tuple[int, int]]:
+    """Return the clusters, two by two, that are halves of one genome.
+
+    They are each other's nearest, nearly too near for two genomes, and of like depth. Two genomes with their markers
+    would have some in common, and they have hardly any; together they hold no more than a genome does, as far as the
+    other clusters tell. Arguments as `find_island`.
+    """
+    counts = markers.sum(axis=1)
+
+    def are_halves(a: int, b: int) -> bool:
+        shared = (markers[a] & markers[b]).sum()
+        others = np.delete(counts, [a, b])
+        return (
+            counts[a] * counts[b] >= _TELLING * _COMMON
+            and shared <= max(_SHARED * min(counts[a], counts[b]), 1)
+            and (not len(others) or counts[a] + counts[b] - shared <= _WHOLE * np.median(others))
+        )
+
+    return [(a, b) for _, a, b in _list_pairs(depths, distances, _HALF_DISTANCE) if are_halves(a, b)]
+
+
+def _list_pairs(depths: np.ndarray, distances: np.ndarray, bound: float) -> list[tuple[float, int, int]]:
+    """Return (distance, a, b) of clusters of like depth that are each other's nearest and nearer than the bound."""
+    pairs = list_nearest_pairs(distances)
+    return [pair for pair in pairs if pair[0] < bound and abs(np.log(depths[pair[1]] / depths[pair[2]])) < _LIKE_DEPTH]
