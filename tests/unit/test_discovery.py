@@ -270,9 +270,20 @@ def test_a_part_without_markers_joins_its_genome_and_a_genome_without_them_stays
     cores, _, origin = three
     half = (origin == 0) & (np.arange(len(cores)) % 2 == 0)
     labels = np.where(half, 3, origin)
-    assert np.array_equal(_join_parts(cores, labels), labels)  # both halves have many, and share them
+    assert np.array_equal(_join_parts(cores, labels), labels)  # both have some, together more than a genome
     bare = replace(cores, markers=cores.markers & ~(half | (origin == 1))[:, None])
     joined = _join_parts(bare, labels)
+    assert joined.max() == 2
+    assert count_errors(joined, origin) <= 2
+
+
+def test_halves_join_where_together_they_hold_no_more_markers_than_a_genome(three):
+    cores, _, origin = three
+    half = (origin == 0) & (np.arange(len(cores)) % 2 == 0)
+    surplus = np.flatnonzero(cores.markers[half].any(axis=0))[12:]
+    markers = cores.markers.copy()
+    markers[np.ix_(half, surplus)] = False
+    joined = _join_parts(replace(cores, markers=markers), np.where(half, 3, origin))
     assert joined.max() == 2
     assert count_errors(joined, origin) <= 2
 

@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 import numpy as np
 from mpi4py import MPI
+from scipy.special import softmax
 
 from readclade.clustering.calibration import Calibration
 from readclade.clustering.cores import Cores, count_clusters, renumber
@@ -131,11 +132,17 @@ def _merge(cores: Cores, labels: np.ndarray, fewest: int, is_counted: bool) -> n
         pairs = sorted(pair for pair in pairs if is_counted or pair[0] < 1)
         if not pairs:
             break
-        merged = labels.copy()
-        for _, a, b in pairs[: min((len(pairs) + 1) // 2, count_clusters(labels) - fewest)]:
-            merged[labels == b] = a
-        labels = _settle(cores, renumber(merged), fewest)
+        pairs = pairs[: min((len(pairs) + 1) // 2, count_clusters(labels) - fewest)]
+        labels = _join(cores, labels, [(a, b) for _, a, b in pairs], fewest)
     return labels
+
+
+def _join(cores: Cores, labels: np.ndarray, pairs: list[tuple[int, int]], fewest: int) -> np.ndarray:
+    """Make the two clusters of each pair one; no cluster is in two pairs. Then let the groups settle."""
+    joined = labels.copy()
+    for a, b in pairs:
+        joined[labels == b] = a
+    return _settle(cores, renumber(joined), fewest)
 
 
 def _join_parts(cores: Cores, labels: np.ndarray) -> np.ndarray:
@@ -144,17 +151,13 @@ def _join_parts(cores: Cores, labels: np.ndarray) -> np.ndarray:
     Once, for two genomes that were joined by mistake spread so far that others come near to them.
     """
     while count_clusters(labels) > 1:
-        island = find_island(*_describe_clusters(cores, labels))
+        markers, stretches, depths, distances = _describe_clusters(cores, labels)
+        island = find_island(markers, stretches, depths, distances)
         if island is None:
-            break
-        labels = _settle(cores, renumber(np.where(labels == island[1], island[0], labels)), 1)
-    if count_clusters(labels) == 1:
-        return labels
-    markers, _, depths, distances = _describe_clusters(cores, labels)
-    joined = labels.copy()
-    for a, b in list_halves(markers, depths, distances):
-        joined[labels == b] = a
-    return labels if np.array_equal(joined, labels) else _settle(cores, renumber(joined), 1)
+            halves = list_halves(markers, depths, distances)
+            return _join(cores, labels, halves, 1) if halves else labels
+        labels = _join(cores, labels, [island], 1)
+    return labels
 
 
 def _describe_clusters(cores: Cores, labels: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -184,9 +187,7 @@ def _spread(cores: Cores, labels: np.ndarray) -> np.ndarray:
     count = count_clusters(labels)
     if count == 1:
         return labels
-    evidence = measure_evidence(cores.score(labels), cores.letters, labels)
-    belief = np.exp(evidence - evidence.max(axis=1, keepdims=True))
-    belief /= belief.sum(axis=1, keepdims=True)
+    belief = softmax(measure_evidence(cores.score(labels), cores.letters, labels), axis=1)
     degree = np.asarray(cores.links.sum(axis=1)).reshape(-1, 1)
     weight = _SPREAD * degree / (_SPREAD * degree + 1)
     state = belief

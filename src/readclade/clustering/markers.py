@@ -1,9 +1,9 @@
 """Markers: genes that genomes have once, whatever they are, and that plasmids, phages and islands have not.
 
 Ribosomal proteins, polymerases, tRNA synthetases. A cluster that holds far fewer of them than the others do in as long
-a stretch is hardly a genome of its own, and two that share none and together hold no more than a genome does are
-hardly two (CheckM judges bins by such genes: Parks et al. 2015). Known are words of nine
-amino acids that three genera or more have in common; each stands for the marker it is a part of.
+a stretch is hardly a genome of its own, and two that share none and together hold no more than a genome does are hardly
+two (CheckM judges bins by such genes: Parks et al. 2015). Known are words of nine amino acids that three genera or more
+have in common; each stands for the marker it is a part of.
 """
 
 import numba
