@@ -159,7 +159,7 @@ def test_scores_of_parts_add_up_exactly(fragments, labels):
 def test_score_groups_judges_a_group_by_its_cluster_without_it(fragments, labels):
     """Every third fragment is a group of its own cluster; leaving it out equals fitting the cluster without it."""
     words = count_words(encode(fragments), np.arange(24), 24).astype(np.float32)
-    scores, models = score_groups(words, labels, 3)
+    scores, models = score_groups(words, words, labels, 3)
     assert models == pytest.approx(make_models(count_words(encode(fragments), labels, 3)), rel=1e-12)
     for group in range(0, 24, 5):
         for label in range(3):
@@ -169,10 +169,24 @@ def test_score_groups_judges_a_group_by_its_cluster_without_it(fragments, labels
             assert scores[group, label] == pytest.approx(oracle.score(0, [fragments[group]]), rel=1e-5, abs=1e-4)
 
 
+def test_score_groups_leaves_out_what_it_is_told(fragments, labels):
+    """A group and another of its cluster left out: the cluster is what the rest of it says."""
+    words = count_words(encode(fragments), np.arange(24), 24).astype(np.float32)
+    group, other = np.flatnonzero(labels == labels[7])[:2].tolist()
+    left_out = words.copy()
+    left_out[group] += words[other]
+    scores, _ = score_groups(words, left_out, labels, 3)
+    rest = [fragments[i] for i in np.flatnonzero(labels == labels[7]) if i not in (group, other)]
+    expected = Model([rest], fragments).score(0, [fragments[group]])
+    assert scores[group, labels[7]] == pytest.approx(expected, rel=1e-5, abs=1e-4)
+    plain, _ = score_groups(words, words, labels, 3)
+    assert np.array_equal(np.delete(scores, group, axis=0), np.delete(plain, group, axis=0))
+
+
 def test_score_groups_of_a_cluster_of_one_group_is_the_background():
     fragments = make_fragments(2, 5)
     words = count_words(encode(fragments), np.arange(2), 2).astype(np.float32)
-    scores, _ = score_groups(words, np.array([0, 1]), 2)
+    scores, _ = score_groups(words, words, np.array([0, 1]), 2)
     oracle = Model([[]], fragments)
     for group in range(2):
         assert scores[group, group] == pytest.approx(oracle.score(0, [fragments[group]]), rel=1e-6)
@@ -180,7 +194,7 @@ def test_score_groups_of_a_cluster_of_one_group_is_the_background():
 
 def test_score_groups_of_reads_without_words_are_zero():
     words = np.zeros((3, WORDS), np.float32)
-    scores, _ = score_groups(words, np.array([0, 1, 0]), 2)
+    scores, _ = score_groups(words, words, np.array([0, 1, 0]), 2)
     assert not scores.any()
 
 

@@ -248,6 +248,39 @@ def test_drop_small_gives_groups_of_small_clusters_to_the_others(three):
     assert not _drop_small(cores, origin, 10**6, 1).any() or _drop_small(cores, origin, 10**6, 1).max() == 2
 
 
+def test_groups_of_one_place_are_no_cluster(three):
+    cores, _, origin = three
+    labels = origin.copy()
+    chosen = np.flatnonzero(origin == 1)[:8]
+    labels[chosen] = 3
+    near = np.array(list(combinations(chosen.tolist(), 2)))
+    links = make_link_matrix(len(cores), *near.T, np.full(len(near), 5))
+    total = int(cores.fragments.sum())
+    assert np.array_equal(_drop_small(replace(cores, links=links), labels, total, 1), origin)
+    bare = replace(cores, links=make_link_matrix(len(cores), *np.zeros((3, 0), np.int64)))
+    assert np.array_equal(_drop_small(bare, labels, total, 1), labels)
+
+
+def test_one_genome_of_which_a_place_was_read_often_is_one_cluster(one):
+    """Copies of a stretch would explain one another best, were they not left out."""
+    cores, calibration, _ = one
+    chosen = np.concatenate([np.arange(len(cores)), np.full(6, 3), np.full(5, 30)])
+    made = take(one, chosen)
+    copies = [np.flatnonzero(chosen == place) for place in (3, 30)]
+    near = np.array([pair for same in copies for pair in combinations(same.tolist(), 2)])
+    links = made[0].links + make_link_matrix(len(chosen), *near.T, np.full(len(near), 5))
+    assert not find((replace(made[0], links=links), calibration, made[2])).any()
+
+
+def test_clusters_of_unlike_depth_lie_farther_apart(three):
+    cores, _, origin = three
+    before = measure_distances(cores, origin)
+    for factor, is_farther in ((1.2, False), (8, True)):
+        weights = np.where(origin == 0, cores.weights, cores.weights / factor)
+        after = measure_distances(replace(cores, weights=weights), origin)
+        assert (after[1, 2], after[0, 1] > before[0, 1] + 0.1) == (pytest.approx(before[1, 2]), is_farther)
+
+
 def test_spread_moves_a_foreign_stretch_to_what_it_is_linked_to(three):
     cores, _, origin = three
     foreign = int(np.flatnonzero(origin == 2)[0])

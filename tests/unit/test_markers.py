@@ -106,6 +106,13 @@ def find_one(counts, stretches=(1.0, 0.5, 1.0), depths=(8.0, 8.0, 8.0), near=1.2
 def test_a_near_cluster_without_markers_is_an_island():
     assert find_one([30, 0, 30]) == (0, 1)
     assert find_one([0, 30, 30], stretches=(0.5, 1.0, 1.0)) == (0, 1)
+    assert find_one([4, 0, 90]) == (0, 1)
+    assert find_one([0, 0, 90]) == (0, 1)
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_far_less_than_what_is_as_deep_is_an_island(count):
+    assert find_one([30, count, 30], stretches=(1.0, 0.05, 1.0), near=2.2) == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +120,12 @@ def test_a_near_cluster_without_markers_is_an_island():
     [
         {"counts": [30, 15, 30]},  # as many as a genome may have
         {"counts": [30, 30, 0], "stretches": (1.0, 1.0, 0.5)},  # the poor one lies far from all
-        {"counts": [30, 0, 30], "stretches": (1.0, 0.05, 1.0)},  # too short to tell
+        {"counts": [20, 0, 20], "stretches": (1.0, 0.11, 1.0)},  # too short for markers to tell
+        # Of rare genomes little is read anyway.
+        {"counts": [30, 0, 30], "stretches": (1.0, 0.05, 1.0), "depths": (2.0, 2.0, 2.0)},
+        {"counts": [30, 0, 30], "stretches": (1.0, 0.05, 1.0), "near": 2.6},
+        {"counts": [30, 1, 30], "stretches": (1.0, 0.05, 1.0), "shared": 1},
+        {"counts": [8, 3, 90]},  # the other is as poor in known markers
         {"counts": [30, 2, 30], "stretches": (1.0, 1.0, 1.0)},  # as long as the others: a genome of unknown markers
         {"counts": [30, 1, 30], "shared": 1},  # a marker in both: two genomes
         {"counts": [30, 0, 30], "depths": (8.0, 2.0, 8.0)},

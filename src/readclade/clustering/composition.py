@@ -113,8 +113,8 @@ def score_fragments(sequences: Sequences, wanted: np.ndarray, models: np.ndarray
 
 
 @numba.njit(cache=True)
-def _leave_out(words, labels, both, complements, prior, scores):
-    """Overwrite each group's score under its own cluster by that under the cluster without the group."""
+def _leave_out(words, left_out, labels, both, complements, prior, scores):
+    """Overwrite each group's score under its own cluster by that under the cluster without what is left out."""
     for group in range(len(words)):
         own = labels[group]
         score = 0.0
@@ -127,22 +127,25 @@ def _leave_out(words, labels, both, complements, prior, scores):
             total = 0.0
             for letter in range(4):
                 word = 4 * context + letter
-                total += both[own, word] - words[group, word] - words[group, complements[word]] + prior[word]
+                total += both[own, word] - left_out[group, word] - left_out[group, complements[word]] + prior[word]
             for letter in range(4):
                 word = 4 * context + letter
                 if words[group, word] > 0:
-                    left = both[own, word] - words[group, word] - words[group, complements[word]] + prior[word]
+                    left = both[own, word] - left_out[group, word] - left_out[group, complements[word]] + prior[word]
                     score += words[group, word] * np.log(left / total)
         scores[group, own] = score
 
 
-def score_groups(words: np.ndarray, labels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return how likely each group is under each cluster, its own cluster taken without it.
+def score_groups(
+    words: np.ndarray, left_out: np.ndarray, labels: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return how likely each group is under each cluster, its own cluster taken without what is left out.
 
     Without that, a small cluster would always explain its own groups best, whatever they have in common.
 
     Args:
         words: (G, 4096) float32 counts.
+        left_out: (G, 4096) float32 counts: the group's own, or those of other groups of its cluster, too.
         labels: (G,) int64, 0 .. count - 1.
 
     Returns:
@@ -152,5 +155,5 @@ def score_groups(words: np.ndarray, labels: np.ndarray, count: int) -> tuple[np.
     models = make_models(counts)
     scores = (words @ models.T.astype(np.float32)).astype(np.float64)
     both = counts + counts[:, COMPLEMENTS]
-    _leave_out(words, labels, both, COMPLEMENTS, get_prior(both), scores)
+    _leave_out(words, left_out, labels, both, COMPLEMENTS, get_prior(both), scores)
     return scores, models

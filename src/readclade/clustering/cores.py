@@ -8,6 +8,9 @@ from scipy import sparse
 
 from readclade.clustering.composition import score_groups
 
+# Standard deviation within which log depths of one genome lie, whatever was measured: replication forks alone make
+# twice the depth at one end of a genome.
+DEPTH_SPREAD = 0.3
 _LINK_CAP = 5  # links between two groups beyond this add nothing
 
 
@@ -40,11 +43,40 @@ class Cores:
         """(G,) float64: words of each group, at least 1."""
         return np.maximum(self.words.sum(axis=1, dtype=np.float64), 1)
 
-    def score(self, labels: np.ndarray) -> np.ndarray:
-        """Return (G, K) log-likelihoods under the clusters of (G,) labels (`score_groups`); the last ones are kept."""
-        if not np.array_equal(self._scored.get("labels"), labels):
-            self._scored.update(labels=labels, scores=score_groups(self.words, labels, count_clusters(labels))[0])
-        return self._scored["scores"]
+    @cached_property
+    def log_depths(self) -> np.ndarray:
+        """(G,) float64: natural logarithm of how often a group's stretch was read, 0 where that is unknown."""
+        return np.log(self.letters / self.weights)
+
+    def score(self, labels: np.ndarray, without_neighbours: bool = False) -> np.ndarray:
+        """Return (G, K) log-likelihoods under the clusters of (G,) labels (`score_groups`); the last ones are kept.
+
+        Args:
+            without_neighbours: take a group's own cluster without the groups that are linked to it, too. They overlap:
+                a handful of groups from one place would make a cluster that explains itself best.
+        """
+        last, scores = self._scored.get(without_neighbours, (None, None))
+        if not np.array_equal(last, labels):
+            left_out = self.words
+            if without_neighbours:
+                left_out = self._link_within(labels).astype(np.float32) @ self.words
+                left_out += self.words
+            scores = score_groups(self.words, left_out, labels, count_clusters(labels))[0]
+            self._scored[without_neighbours] = labels, scores
+        return scores
+
+    def count_apart(self, labels: np.ndarray) -> np.ndarray:
+        """Return (K,) float64: how many groups of each cluster are not linked to one another, at least.
+
+        Source: the bound of Caro (1979) and Wei (1981) for the size of an independent set.
+        """
+        return np.bincount(labels, 1 / (1 + self._link_within(labels).sum(axis=1)))
+
+    def _link_within(self, labels: np.ndarray) -> sparse.csr_array:
+        """Return (G, G), 1 for two groups of one cluster that are linked."""
+        first, second = self.links.nonzero()
+        inside = labels[first] == labels[second]
+        return sparse.csr_array((np.ones(inside.sum()), (first[inside], second[inside])), shape=self.links.shape)
 
 
 def make_link_matrix(count: int, first: np.ndarray, second: np.ndarray, numbers: np.ndarray) -> sparse.csr_array:

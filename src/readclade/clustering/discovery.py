@@ -4,7 +4,8 @@ Too many clusters of pooled vectors are made first (`kmeans`). Composition model
 group moves to the cluster that explains it best, its own cluster judged without it, so that a cluster which is no
 genome of its own loses its groups to those that are. What is left is cleaned in four ways:
 
-- each group moves to the cluster in whose spread it lies best (`discriminant`), for genomes vary along themselves;
+- each group moves to the cluster in whose spread it lies best, by composition and by depth (`discriminant`), for
+  genomes vary along themselves; its own cluster is judged without what overlaps it, too;
 - two clusters are one when the groups between them do not part into two heaps. Halves of one normally distributed heap
   lie 3.6 standard deviations apart, outer tenths left out; links between the two raise the distance that is asked for;
 - labels spread along the links between groups, which corrects stretches of foreign composition;
@@ -30,6 +31,7 @@ from readclade.clustering.separation import list_nearest_pairs, measure_separati
 _MOST_STARTS = 256  # clusters to begin with
 _GROUPS_PER_START = 8
 _LEAST_GROUPS = 4  # of a cluster
+_LEAST_APART = 2  # of them that do not overlap, by a bound that counts a row of them for a third of its groups
 _LEAST_SHARE = 0.004  # of all fragments in a cluster
 _ROUNDS = 8
 _SETTLED = 0.002  # share of groups that may still move
@@ -80,7 +82,8 @@ def find_clusters(
         labels = spread if count_clusters(spread) >= fewest else labels
     # Spreading can leave a remnant of a cluster.
     labels = _drop_small(cores, _settle(cores, labels, fewest), fragments, fewest)
-    labels = labels if k is not None else _join_parts(cores, labels)
+    # And what lay apart by stray groups may not any more.
+    labels = labels if k is not None else _join_parts(cores, _merge(cores, labels, fewest, is_counted=False))
     report(f"{count_clusters(labels)} clusters that lie apart")
     return labels, clustering
 
@@ -115,6 +118,7 @@ def _drop_small(cores: Cores, labels: np.ndarray, fragments: int, fewest: int) -
     while count_clusters(labels) > fewest:
         size = np.bincount(labels, cores.fragments)
         small = (size < _LEAST_SHARE * fragments) | (np.bincount(labels) < _LEAST_GROUPS)
+        small |= cores.count_apart(labels) < _LEAST_APART
         if not small.any() or len(small) - small.sum() < fewest:
             break
         labels = _give_up(cores, labels, small)
@@ -172,7 +176,8 @@ def _settle(cores: Cores, labels: np.ndarray, fewest: int) -> np.ndarray:
     for _ in range(_SETTLING_ROUNDS):
         if count_clusters(labels) == 1:
             break
-        better = classify_groups(cores.score(labels), cores.letters, labels)
+        scores = cores.score(labels, without_neighbours=True)
+        better = classify_groups(scores, cores.letters, cores.log_depths, labels)
         if len(np.unique(better)) < fewest or np.array_equal(better, labels):
             break
         labels = renumber(better)
@@ -187,7 +192,7 @@ def _spread(cores: Cores, labels: np.ndarray) -> np.ndarray:
     count = count_clusters(labels)
     if count == 1:
         return labels
-    belief = softmax(measure_evidence(cores.score(labels), cores.letters, labels), axis=1)
+    belief = softmax(measure_evidence(cores.score(labels), cores.letters, cores.log_depths, labels), axis=1)
     degree = np.asarray(cores.links.sum(axis=1)).reshape(-1, 1)
     weight = _SPREAD * degree / (_SPREAD * degree + 1)
     state = belief

@@ -24,6 +24,9 @@ _ISLAND_DISTANCE = 1.6
 _FEW = 0.35  # of the markers that the stretch lets expect
 _CHANCE = 0.05  # at which a genome would have so few
 _SHORT = 0.75  # of the median stretch of the clusters: as long as the others, it is a genome poor in known markers
+_TINY_DISTANCE = 2.5
+_TINY = 0.1  # of the median stretch of the clusters of like depth: no genome is so short, and markers cannot tell
+_DEEP = 2.2  # from which depths differ enough to say that
 # Halves of a genome.
 _HALF_DISTANCE = 1.25
 _COMMON = 160  # two bacteria with a and b known markers have about a b / 160 in common
@@ -106,7 +109,8 @@ def find_island(
     """Return the nearest two clusters of which one is an island in the other, or None.
 
     They are each other's nearest and of like depth; one is shorter than most and has far fewer markers than its stretch
-    lets expect; and no marker is in both, as many would be if both were genomes.
+    lets expect, and than the other has; and no marker is in both, as many would be if both were genomes. Or the one is
+    far shorter than what is as deep.
 
     Args:
         markers: (K, M) bool, which of them each cluster holds.
@@ -117,12 +121,20 @@ def find_island(
     counts = markers.sum(axis=1)
     expected = counts.sum() * stretches / stretches.sum()
     poor = (counts <= _FEW * expected) & (poisson.cdf(counts, expected) <= _CHANCE)
-    poor &= stretches <= _SHORT * np.median(stretches)
-    pairs = [
-        (distance, a, b)
-        for distance, a, b in _list_pairs(depths, distances, _ISLAND_DISTANCE)
-        if (poor[a] or poor[b]) and not (markers[a] & markers[b]).any()
-    ]
+    is_short = stretches <= _SHORT * np.median(stretches)
+
+    def is_island(distance: float, a: int, b: int) -> bool:
+        """Whether `a` is one in `b`."""
+        # Two genomes poor in known markers are poor alike.
+        is_poorer = counts[a] * stretches[b] <= _FEW * counts[b] * stretches[a]
+        is_poor = poor[a] and is_short[a] and is_poorer and distance < _ISLAND_DISTANCE
+        alike = _are_alike(depths, depths[a])
+        alike[a] = False
+        is_tiny = depths[a] >= _DEEP and stretches[a] <= _TINY * np.median(stretches[alike])
+        return (is_poor or is_tiny) and not (markers[a] & markers[b]).any()
+
+    pairs = _list_pairs(depths, distances, _TINY_DISTANCE)
+    pairs = [pair for pair in pairs if is_island(*pair) or is_island(pair[0], pair[2], pair[1])]
     return min(pairs)[1:] if pairs else None
 
 
@@ -150,4 +162,8 @@ def list_halves(markers: np.ndarray, depths: np.ndarray, distances: np.ndarray) 
 def _list_pairs(depths: np.ndarray, distances: np.ndarray, bound: float) -> list[tuple[float, int, int]]:
     """Return (distance, a, b) of clusters of like depth that are each other's nearest and nearer than the bound."""
     pairs = list_nearest_pairs(distances)
-    return [pair for pair in pairs if pair[0] < bound and abs(np.log(depths[pair[1]] / depths[pair[2]])) < _LIKE_DEPTH]
+    return [pair for pair in pairs if pair[0] < bound and _are_alike(depths[pair[1]], depths[pair[2]])]
+
+
+def _are_alike(depths: np.ndarray, depth: float) -> np.ndarray:
+    return np.abs(np.log(depths / depth)) < _LIKE_DEPTH

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import sparse
 
-from readclade.clustering.cores import Cores, count_clusters
+from readclade.clustering.cores import DEPTH_SPREAD, Cores, count_clusters
 
 _TRIMMED = 0.1  # share of the groups at either end that a cluster's spread is measured without
 # How many standard deviations apart two clusters must lie: 4.5 for groups that cover 3 kb, 0.6 more for each factor e.
@@ -29,27 +29,36 @@ def _describe(values: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
 def measure_distances(cores: Cores, labels: np.ndarray) -> np.ndarray:
     """Return (K, K): how far apart clusters lie, in standard deviations, shortened where links join them.
 
-    Each group's place between two clusters is the difference of its log-likelihoods by letter.
+    Each group's place between two clusters is the difference of its log-likelihoods by letter. What their depths lie
+    apart beyond one standard deviation counts as a direction of its own.
     """
     count = count_clusters(labels)
     scores, letters = cores.score(labels), cores.letters
     member = sparse.csr_array((np.ones(len(labels)), (np.arange(len(labels)), labels)), shape=(len(labels), count))
     crossings = (member.T @ cores.links @ member).toarray()
     degrees = crossings.sum(axis=1) / np.bincount(labels, minlength=count)
+    members = [labels == label for label in range(count)]
+    depths = [_describe(cores.log_depths[inside], letters[inside]) for inside in members]
     distances = np.full((count, count), np.inf)
     for a in range(count):
         for b in range(a):
             sides = []
-            for label in (a, b):
-                inside = labels == label
+            for inside in (members[a], members[b]):
                 places = (scores[inside, a] - scores[inside, b]) / letters[inside]
                 sides.append(_describe(places, letters[inside]))
             # The geometric mean: beside a cluster of odd groups from everywhere, compact ones must not look near.
             spread = (sides[0][1] * sides[1][1] + 1e-24) ** 0.25
             joined = _measure_joining(crossings, a, b) if min(degrees[a], degrees[b]) >= _LEAST_DEGREE else 0.0
-            distance = (sides[0][0] - sides[1][0]) / spread / (1 + _LINK_WEIGHT * joined)
-            distances[a, b] = distances[b, a] = distance
+            distance = (sides[0][0] - sides[1][0]) / spread
+            distance = np.copysign(np.hypot(distance, _measure_depth_gap(depths[a], depths[b])), distance)
+            distances[a, b] = distances[b, a] = distance / (1 + _LINK_WEIGHT * joined)
     return distances
+
+
+def _measure_depth_gap(first: tuple[float, float], second: tuple[float, float]) -> float:
+    """Return by how many standard deviations, beyond one, two clusters' log depths differ: of (mean, variance) each."""
+    spread = np.sqrt(DEPTH_SPREAD**2 + np.sqrt(first[1] * second[1]))
+    return max(abs(first[0] - second[0]) / spread - 1, 0)
 
 
 def _measure_joining(crossings: np.ndarray, a: int, b: int) -> float:
