@@ -121,13 +121,13 @@ def find_island(
     counts = markers.sum(axis=1)
     expected = counts.sum() * stretches / stretches.sum()
     poor = (counts <= _FEW * expected) & (poisson.cdf(counts, expected) <= _CHANCE)
-    is_short = stretches <= _SHORT * np.median(stretches)
+    poor &= stretches <= _SHORT * np.median(stretches)
 
     def is_island(distance: float, a: int, b: int) -> bool:
         """Whether `a` is one in `b`."""
         # Two genomes poor in known markers are poor alike.
         is_poorer = counts[a] * stretches[b] <= _FEW * counts[b] * stretches[a]
-        is_poor = poor[a] and is_short[a] and is_poorer and distance < _ISLAND_DISTANCE
+        is_poor = poor[a] and is_poorer and distance < _ISLAND_DISTANCE
         alike = _are_alike(depths, depths[a])
         alike[a] = False
         is_tiny = depths[a] >= _DEEP and stretches[a] <= _TINY * np.median(stretches[alike])
