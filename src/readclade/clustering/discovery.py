@@ -9,7 +9,7 @@ genome of its own loses its groups to those that are. What is left is cleaned in
 - two clusters are one when the groups between them do not part into two heaps. Halves of one normally distributed heap
   lie 3.6 standard deviations apart, outer tenths left out; links between the two raise the distance that is asked for;
 - labels spread along the links between groups, which corrects stretches of foreign composition;
-- last, two clusters are one where the genes that every genome has once say so (`markers`).
+- last, two clusters are one where reads that join them, or the genes that every genome has once, say so (`parts`).
 
 One process does this on a bounded number of groups; the thresholds and their evidence stand in docs/clustering.md.
 """
@@ -24,7 +24,7 @@ from readclade.clustering.calibration import Calibration
 from readclade.clustering.cores import Cores, count_clusters, renumber
 from readclade.clustering.discriminant import classify_groups, measure_evidence
 from readclade.clustering.kmeans import Clustering, run_kmeans
-from readclade.clustering.markers import find_island, list_halves
+from readclade.clustering.parts import describe_clusters, find_bridged, find_island, list_halves
 from readclade.clustering.points import Points
 from readclade.clustering.separation import list_nearest_pairs, measure_separations
 
@@ -150,25 +150,18 @@ def _join(cores: Cores, labels: np.ndarray, pairs: list[tuple[int, int]], fewest
 
 
 def _join_parts(cores: Cores, labels: np.ndarray) -> np.ndarray:
-    """Make islands parts of the clusters next to them, the nearest first; then make halves of genomes one, once.
+    """Join what reads join, and islands to the clusters next to them, the nearest first; then halves of genomes, once.
 
     Once, for two genomes that were joined by mistake spread so far that others come near to them.
     """
     while count_clusters(labels) > 1:
-        markers, stretches, depths, distances = _describe_clusters(cores, labels)
-        island = find_island(markers, stretches, depths, distances)
-        if island is None:
-            halves = list_halves(markers, depths, distances)
+        clusters = describe_clusters(cores, labels)
+        pair = find_bridged(clusters) or find_island(clusters)
+        if pair is None:
+            halves = list_halves(clusters)
             return _join(cores, labels, halves, 1) if halves else labels
-        labels = _join(cores, labels, [island], 1)
+        labels = _join(cores, labels, [pair], 1)
     return labels
-
-
-def _describe_clusters(cores: Cores, labels: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return the markers (K, M), stretches (K,), depths (K,) and separations (K, K) of the clusters."""
-    markers = np.stack([cores.markers[labels == label].any(axis=0) for label in range(count_clusters(labels))])
-    stretches = np.bincount(labels, cores.weights)
-    return markers, stretches, np.bincount(labels, cores.letters) / stretches, measure_separations(cores, labels)
 
 
 def _settle(cores: Cores, labels: np.ndarray, fewest: int) -> np.ndarray:

@@ -9,30 +9,13 @@ have in common; each stands for the marker it is a part of.
 import numba
 import numpy as np
 from mpi4py import MPI
-from scipy.stats import poisson
 
 from readclade.clustering.codons import AMINO_ACID_BITS, add_codon, make_codon_table
 from readclade.clustering.marker_words import MARKERS
-from readclade.clustering.separation import list_nearest_pairs
 from readclade.clustering.sequences import Sequences
 
 AMINO_ACIDS = 9  # of a word
 _LETTERS = "ACDEFGHIKLMNPQRSTVWY"
-_LIKE_DEPTH = 0.4  # natural logarithm of the ratio of two clusters' depths
-# An island. Distances count from 1 on as those of two genomes.
-_ISLAND_DISTANCE = 1.6
-_FEW = 0.35  # of the markers that the stretch lets expect
-_CHANCE = 0.05  # at which a genome would have so few
-_SHORT = 0.75  # of the median stretch of the clusters: as long as the others, it is a genome poor in known markers
-_TINY_DISTANCE = 2.5
-_TINY = 0.1  # of the median stretch of the clusters of like depth: no genome is so short, and markers cannot tell
-_DEEP = 2.2  # from which depths differ enough to say that
-# Halves of a genome.
-_HALF_DISTANCE = 1.25
-_COMMON = 160  # two bacteria with a and b known markers have about a b / 160 in common
-_TELLING = 0.4  # common markers that two genomes lead to expect: with fewer, having none in common says nothing
-_SHARED = 0.1  # of the fewer markers, or one: what a genome holds twice
-_WHOLE = 1.6  # times the markers of the median other cluster: two genomes hold more
 
 
 def encode_word(word: str) -> int:
@@ -101,69 +84,3 @@ def find_markers(comm: MPI.Comm, sequences: Sequences, groups: np.ndarray, count
     total = np.zeros_like(found)
     comm.Reduce(found, total, op=MPI.LOR)
     return total
-
-
-def find_island(
-    markers: np.ndarray, stretches: np.ndarray, depths: np.ndarray, distances: np.ndarray
-) -> tuple[int, int] | None:
-    """Return the nearest two clusters of which one is an island in the other, or None.
-
-    They are each other's nearest and of like depth; one is shorter than most and has far fewer markers than its stretch
-    lets expect, and than the other has; and no marker is in both, as many would be if both were genomes. Or the one is
-    far shorter than what is as deep.
-
-    Args:
-        markers: (K, M) bool, which of them each cluster holds.
-        stretches: (K,) > 0, of genome.
-        depths: (K,) > 0.
-        distances: (K, K), 1 where two clusters just count as two genomes, infinite on the diagonal.
-    """
-    counts = markers.sum(axis=1)
-    expected = counts.sum() * stretches / stretches.sum()
-    poor = (counts <= _FEW * expected) & (poisson.cdf(counts, expected) <= _CHANCE)
-    poor &= stretches <= _SHORT * np.median(stretches)
-
-    def is_island(distance: float, a: int, b: int) -> bool:
-        """Whether `a` is one in `b`."""
-        # Two genomes poor in known markers are poor alike.
-        is_poorer = counts[a] * stretches[b] <= _FEW * counts[b] * stretches[a]
-        is_poor = poor[a] and is_poorer and distance < _ISLAND_DISTANCE
-        alike = _are_alike(depths, depths[a])
-        alike[a] = False
-        is_tiny = depths[a] >= _DEEP and stretches[a] <= _TINY * np.median(stretches[alike])
-        return (is_poor or is_tiny) and not (markers[a] & markers[b]).any()
-
-    pairs = _list_pairs(depths, distances, _TINY_DISTANCE)
-    pairs = [pair for pair in pairs if is_island(*pair) or is_island(pair[0], pair[2], pair[1])]
-    return min(pairs)[1:] if pairs else None
-
-
-def list_halves(markers: np.ndarray, depths: np.ndarray, distances: np.ndarray) -> list[tuple[int, int]]:
-    """Return the clusters, two by two, that are halves of one genome.
-
-    They are each other's nearest, nearly too near for two genomes, and of like depth. Two genomes with their markers
-    would have some in common, and they have hardly any; together they hold no more than a genome does, as far as the
-    other clusters tell. Arguments as `find_island`.
-    """
-    counts = markers.sum(axis=1)
-
-    def are_halves(a: int, b: int) -> bool:
-        shared = (markers[a] & markers[b]).sum()
-        others = np.delete(counts, [a, b])
-        return (
-            counts[a] * counts[b] >= _TELLING * _COMMON
-            and shared <= max(_SHARED * min(counts[a], counts[b]), 1)
-            and (not len(others) or counts[a] + counts[b] - shared <= _WHOLE * np.median(others))
-        )
-
-    return [(a, b) for _, a, b in _list_pairs(depths, distances, _HALF_DISTANCE) if are_halves(a, b)]
-
-
-def _list_pairs(depths: np.ndarray, distances: np.ndarray, bound: float) -> list[tuple[float, int, int]]:
-    """Return (distance, a, b) of clusters of like depth that are each other's nearest and nearer than the bound."""
-    pairs = list_nearest_pairs(distances)
-    return [pair for pair in pairs if pair[0] < bound and _are_alike(depths[pair[1]], depths[pair[2]])]
-
-
-def _are_alike(depths: np.ndarray, depth: float) -> np.ndarray:
-    return np.abs(np.log(depths / depth)) < _LIKE_DEPTH

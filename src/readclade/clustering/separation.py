@@ -34,8 +34,8 @@ def measure_distances(cores: Cores, labels: np.ndarray) -> np.ndarray:
     """
     count = count_clusters(labels)
     scores, letters = cores.score(labels), cores.letters
-    member = sparse.csr_array((np.ones(len(labels)), (np.arange(len(labels)), labels)), shape=(len(labels), count))
-    crossings = (member.T @ cores.links @ member).toarray()
+    crossings = count_crossings(cores, labels)
+    joining = measure_joining(crossings)
     degrees = crossings.sum(axis=1) / np.bincount(labels, minlength=count)
     members = [labels == label for label in range(count)]
     depths = [_describe(cores.log_depths[inside], letters[inside]) for inside in members]
@@ -48,7 +48,8 @@ def measure_distances(cores: Cores, labels: np.ndarray) -> np.ndarray:
                 sides.append(_describe(places, letters[inside]))
             # The geometric mean: beside a cluster of odd groups from everywhere, compact ones must not look near.
             spread = (sides[0][1] * sides[1][1] + 1e-24) ** 0.25
-            joined = _measure_joining(crossings, a, b) if min(degrees[a], degrees[b]) >= _LEAST_DEGREE else 0.0
+            are_linked = min(degrees[a], degrees[b]) >= _LEAST_DEGREE and crossings[a, b] >= _LEAST_CROSSINGS
+            joined = np.clip(joining[a, b] - _CHANCE, 0, 1) if are_linked else 0.0
             distance = (sides[0][0] - sides[1][0]) / spread
             distance = np.copysign(np.hypot(distance, _measure_depth_gap(depths[a], depths[b])), distance)
             distances[a, b] = distances[b, a] = distance / (1 + _LINK_WEIGHT * joined)
@@ -61,12 +62,21 @@ def _measure_depth_gap(first: tuple[float, float], second: tuple[float, float]) 
     return max(abs(first[0] - second[0]) / spread - 1, 0)
 
 
-def _measure_joining(crossings: np.ndarray, a: int, b: int) -> float:
-    """Return 0 to 1: links between two clusters against those between random parts of one genome, chance taken off."""
-    if crossings[a, b] < _LEAST_CROSSINGS:
-        return 0.0
-    of_a, of_b = crossings[a, a] + crossings[a, b], crossings[b, b] + crossings[a, b]
-    return float(np.clip(crossings[a, b] * (of_a + of_b) / (of_a * of_b) - _CHANCE, 0, 1))
+def count_crossings(cores: Cores, labels: np.ndarray) -> np.ndarray:
+    """Return (K, K): links between clusters; on the diagonal twice those within one."""
+    shape = (len(labels), count_clusters(labels))
+    member = sparse.csr_array((np.ones(len(labels)), (np.arange(len(labels)), labels)), shape=shape)
+    return (member.T @ cores.links @ member).toarray()
+
+
+def measure_joining(crossings: np.ndarray) -> np.ndarray:
+    """Return (K, K), from 0 on: links between two clusters against those between random parts of one genome, 1.
+
+    Args:
+        crossings: (K, K), of `count_crossings`.
+    """
+    ends = np.diag(crossings)[:, None] + crossings  # of links in the row's cluster, of the two clusters alone
+    return crossings * (ends + ends.T) / np.maximum(ends * ends.T, 1)
 
 
 def get_least_distances(cores: Cores, labels: np.ndarray) -> np.ndarray:
