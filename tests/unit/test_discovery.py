@@ -14,7 +14,7 @@ from readclade.clustering.composition import count_words
 from readclade.clustering.cores import Cores, make_link_matrix
 from readclade.clustering.discovery import _drop_small, _join_parts, _spread, find_clusters
 from readclade.clustering.markers import find_markers
-from readclade.clustering.separation import _measure_joining, get_least_distances, measure_distances
+from readclade.clustering.separation import _measure_joined, get_least_distances, measure_distances, measure_joining
 from readclade.clustering.sequences import encode_sequences
 from readclade.errors import ConfigError
 from readclade.kmer import KmerEmbedder
@@ -67,6 +67,12 @@ def make_cores(names: list[str], count: int, seed: int = 0) -> tuple[Cores, Cali
 @pytest.fixture(scope="module")
 def three():
     return make_cores(NAMES, 58)
+
+
+@pytest.fixture(scope="module")
+def unlinked(three):
+    cores, _, origin = three
+    return replace(cores, links=make_link_matrix(len(cores), *np.zeros((3, 0), np.int64))), origin
 
 
 @pytest.fixture(scope="module")
@@ -229,12 +235,23 @@ def test_links_bring_clusters_nearer(three):
 
 
 def test_measure_joining():
-    apart = np.array([[100.0, 9], [9, 100]])
-    assert _measure_joining(apart, 0, 1) == 0  # too few to count
     mixed = np.array([[100.0, 100], [100, 100]])
-    assert _measure_joining(mixed, 0, 1) == pytest.approx(0.8)
-    assert _measure_joining(np.array([[1000.0, 20], [20, 1000]]), 0, 1) == 0  # what chance gives
-    assert _measure_joining(np.array([[0.0, 50], [50, 0]]), 0, 1) == 1
+    assert measure_joining(mixed)[0, 1] == 1
+    assert measure_joining(np.diag([100.0, 100]))[0, 1] == 0
+    three = np.array([[100.0, 50, 7], [50, 20, 9], [7, 9, 0]])
+    joining = measure_joining(three)
+    assert joining[0, 1] == joining[1, 0] == pytest.approx(50 * (150 + 70) / (150 * 70))  # the third does not count
+
+
+def test_measure_joined_takes_off_chance():
+    def measure(of_a: float, between: float, of_b: float, size: int = 10) -> float:
+        return _measure_joined(np.array([[of_a, between], [between, of_b]]), np.array([size, size]))[0, 1]
+
+    assert measure(100, 9, 100) == 0  # too few to count
+    assert measure(100, 100, 100) == pytest.approx(0.8)
+    assert measure(1000, 20, 1000) == 0  # what chance gives
+    assert measure(0, 50, 0) == 1
+    assert measure(100, 100, 100, size=200) == 0  # hardly linked at all
 
 
 def test_drop_small_gives_groups_of_small_clusters_to_the_others(three):
@@ -296,11 +313,11 @@ def test_spread_moves_a_foreign_stretch_to_what_it_is_linked_to(three):
     assert np.array_equal(_spread(cores, np.zeros(len(cores), np.int64)), np.zeros(len(cores)))
 
 
-# Islands
+# Parts of one genome
 
 
-def test_a_part_without_markers_joins_its_genome_and_a_genome_without_them_stays(three):
-    cores, _, origin = three
+def test_a_part_without_markers_joins_its_genome_and_a_genome_without_them_stays(unlinked):
+    cores, origin = unlinked
     half = (origin == 0) & (np.arange(len(cores)) % 2 == 0)
     labels = np.where(half, 3, origin)
     assert np.array_equal(_join_parts(cores, labels), labels)  # both have some, together more than a genome
@@ -310,8 +327,21 @@ def test_a_part_without_markers_joins_its_genome_and_a_genome_without_them_stays
     assert count_errors(joined, origin) <= 2
 
 
-def test_halves_join_where_together_they_hold_no_more_markers_than_a_genome(three):
-    cores, _, origin = three
+def test_parts_that_reads_join_are_one(unlinked):
+    cores, origin = unlinked
+    half = np.flatnonzero(origin == 0)[::2]
+    labels = origin.copy()
+    labels[half] = 3
+    assert np.array_equal(_join_parts(cores, labels), labels)
+    rest = np.flatnonzero(labels == 0)[:6]
+    links = make_link_matrix(len(cores), half[:6], rest, np.full(6, 3))
+    joined = _join_parts(replace(cores, links=links), labels)
+    assert joined.max() == 2
+    assert count_errors(joined, origin) <= 2
+
+
+def test_halves_join_where_together_they_hold_no_more_markers_than_a_genome(unlinked):
+    cores, origin = unlinked
     half = (origin == 0) & (np.arange(len(cores)) % 2 == 0)
     surplus = np.flatnonzero(cores.markers[half].any(axis=0))[12:]
     markers = cores.markers.copy()

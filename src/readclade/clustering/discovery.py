@@ -24,7 +24,7 @@ from readclade.clustering.calibration import Calibration
 from readclade.clustering.cores import Cores, count_clusters, renumber
 from readclade.clustering.discriminant import classify_groups, measure_evidence
 from readclade.clustering.kmeans import Clustering, run_kmeans
-from readclade.clustering.parts import describe_clusters, find_bridged, find_island, list_halves
+from readclade.clustering.parts import describe_clusters, find_alone, find_bridged, find_island, list_halves
 from readclade.clustering.points import Points
 from readclade.clustering.separation import list_nearest_pairs, measure_separations
 
@@ -156,7 +156,7 @@ def _join_parts(cores: Cores, labels: np.ndarray) -> np.ndarray:
     """
     while count_clusters(labels) > 1:
         clusters = describe_clusters(cores, labels)
-        pair = find_bridged(clusters) or find_island(clusters)
+        pair = find_bridged(clusters) or find_island(clusters) or find_alone(clusters)
         if pair is None:
             halves = list_halves(clusters)
             return _join(cores, labels, halves, 1) if halves else labels

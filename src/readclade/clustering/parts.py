@@ -1,8 +1,8 @@
-"""Clusters that are parts of one genome: what reads that join them say, and what the genes that genomes have once say.
+"""Clusters that are parts of one genome, as reads that join them tell, and genes that genomes have once.
 
-Three kinds of parts are told, all of them each other's nearest and of like depth. *Bridged* parts: reads run from one
-into the other, at several places. *Islands*: far fewer markers than a genome has. *Halves*: markers as one genome
-holds them. Evidence: docs/clustering.md.
+All are each other's nearest and of like depth. *Bridged* parts: reads run from one into the other. *Islands*: far fewer
+markers than a genome has. *Halves*: the markers of one genome between them. *Alone*: nothing else is in the sample, and
+they lie nearer than two genomes mostly do. The evidence stands in docs/clustering.md.
 """
 
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from readclade.clustering.cores import Cores, count_clusters
 from readclade.clustering.separation import count_crossings, list_nearest_pairs, measure_joining, measure_separations
 
 _LIKE_DEPTH = 0.4  # natural logarithm of the ratio of two clusters' depths
-# Parts that reads join. Distances count from 1 on as those of two genomes.
+# Bridged parts. Distances count from 1 on as those of two genomes.
 _BRIDGED_DISTANCE = 2.6
 _BRIDGED = 0.05  # of the links that random parts of one genome would have between them
-_PLACES = 2  # at which reads run across: a stray group makes one; as near as halves, one is enough
+_PLACES = 2  # at which reads run across, for a stray group makes one; nearer than halves, one is enough
 # An island.
 _ISLAND_DISTANCE = 1.6
 _FEW = 0.35  # of the markers that the stretch lets expect
@@ -33,6 +33,7 @@ _COMMON = 160  # two bacteria with a and b known markers have about a b / 160 in
 _TELLING = 0.4  # common markers that two genomes lead to expect: with fewer, having none in common says nothing
 _SHARED = 0.1  # of the fewer markers, or one: what a genome holds twice
 _WHOLE = 1.6  # times the markers of the median other cluster: two genomes hold more
+_ALONE_DISTANCE = 2.0
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Clusters:
         depths: (K,) > 0.
         distances: (K, K), 1 where two clusters just count as two genomes, infinite on the diagonal.
         joining: (K, K), links between two against those between random parts of one genome.
-        places: (K, K) int64, at how many places links run from one to the other.
+        places: for clusters a < b that are each other's nearest, at how many places links run across.
     """
 
     markers: np.ndarray
@@ -53,7 +54,7 @@ class Clusters:
     depths: np.ndarray
     distances: np.ndarray
     joining: np.ndarray
-    places: np.ndarray
+    places: dict[tuple[int, int], int]
 
     def list_pairs(self, bound: float) -> list[tuple[float, int, int]]:
         """Return (distance, a, b) of clusters of like depth that are each other's nearest and nearer than the bound."""
@@ -64,25 +65,30 @@ class Clusters:
         """Return (K,) bool: which clusters are as deep as `a`."""
         return np.abs(np.log(self.depths / self.depths[a])) < _LIKE_DEPTH
 
-    def hold_one_genome(self, a: int, b: int) -> bool:
-        """Whether hardly any marker is in both, and together they hold no more than a genome, as far as others tell."""
+    def share_markers(self, a: int, b: int) -> bool:
+        """Whether more markers are in both than a genome holds twice."""
         counts = self.markers.sum(axis=1)
-        shared = (self.markers[a] & self.markers[b]).sum()
+        return self._count_shared(a, b) > max(_SHARED * min(counts[a], counts[b]), 1)
+
+    def are_whole(self, a: int, b: int) -> bool:
+        """Whether together they hold no more markers than a genome, as far as the other clusters tell."""
+        counts = self.markers.sum(axis=1)
         others = np.delete(counts, [a, b])
-        return shared <= max(_SHARED * min(counts[a], counts[b]), 1) and (
-            not len(others) or counts[a] + counts[b] - shared <= _WHOLE * np.median(others)
-        )
+        return not len(others) or counts[a] + counts[b] - self._count_shared(a, b) <= _WHOLE * np.median(others)
+
+    def _count_shared(self, a: int, b: int) -> int:
+        return (self.markers[a] & self.markers[b]).sum()
 
 
 def describe_clusters(cores: Cores, labels: np.ndarray) -> Clusters:
     """Return what is known of the clusters of (G,) labels."""
-    count = count_clusters(labels)
-    markers = np.stack([cores.markers[labels == label].any(axis=0) for label in range(count)])
+    markers = np.stack([cores.markers[labels == label].any(axis=0) for label in range(count_clusters(labels))])
     stretches = np.bincount(labels, cores.weights)
-    crossings = count_crossings(cores, labels)
-    places = np.array([[count_places(cores, labels, a, b) for a in range(count)] for b in range(count)])
     depths = np.bincount(labels, cores.letters) / stretches
-    return Clusters(markers, stretches, depths, measure_separations(cores, labels), measure_joining(crossings), places)
+    distances = measure_separations(cores, labels)
+    joining = measure_joining(count_crossings(cores, labels))
+    places = {(a, b): count_places(cores, labels, a, b) for _, a, b in list_nearest_pairs(distances)}
+    return Clusters(markers, stretches, depths, distances, joining, places)
 
 
 def count_places(cores: Cores, labels: np.ndarray, a: int, b: int) -> int:
@@ -101,7 +107,7 @@ def find_bridged(clusters: Clusters) -> tuple[int, int] | None:
     for distance, a, b in sorted(clusters.list_pairs(_BRIDGED_DISTANCE)):
         places = _PLACES if distance >= _HALF_DISTANCE else 1
         are_joined = clusters.joining[a, b] >= _BRIDGED and clusters.places[a, b] >= places
-        if are_joined and clusters.hold_one_genome(a, b):
+        if are_joined and not clusters.share_markers(a, b):
             return a, b
     return None
 
@@ -132,14 +138,25 @@ def find_island(clusters: Clusters) -> tuple[int, int] | None:
     return min(pairs)[1:] if pairs else None
 
 
+def find_alone(clusters: Clusters) -> tuple[int, int] | None:
+    """Return the two clusters of a sample that has no others, if they are one genome; else None.
+
+    Of many clusters, some two lie near. Two genomes that are alone seldom do, and markers that are in both betray them.
+    """
+    pairs = clusters.list_pairs(_ALONE_DISTANCE) if len(clusters.depths) == 2 else []
+    return (0, 1) if pairs and not clusters.share_markers(0, 1) else None
+
+
 def list_halves(clusters: Clusters) -> list[tuple[int, int]]:
     """Return the clusters, two by two, that are halves of one genome.
 
     They lie nearly too near for two genomes. Two genomes with their markers would have some in common, and they have
-    hardly any.
+    hardly any; together they hold no more than a genome does.
     """
     counts = clusters.markers.sum(axis=1)
-    pairs = [(a, b) for _, a, b in clusters.list_pairs(_HALF_DISTANCE)]
-    return [
-        (a, b) for a, b in pairs if counts[a] * counts[b] >= _TELLING * _COMMON and clusters.hold_one_genome(a, b)
-    ]
+
+    def are_halves(a: int, b: int) -> bool:
+        are_told = counts[a] * counts[b] >= _TELLING * _COMMON
+        return are_told and not clusters.share_markers(a, b) and clusters.are_whole(a, b)
+
+    return [(a, b) for _, a, b in clusters.list_pairs(_HALF_DISTANCE) if are_halves(a, b)]

@@ -34,9 +34,7 @@ def measure_distances(cores: Cores, labels: np.ndarray) -> np.ndarray:
     """
     count = count_clusters(labels)
     scores, letters = cores.score(labels), cores.letters
-    crossings = count_crossings(cores, labels)
-    joining = measure_joining(crossings)
-    degrees = crossings.sum(axis=1) / np.bincount(labels, minlength=count)
+    joined = _measure_joined(count_crossings(cores, labels), np.bincount(labels))
     members = [labels == label for label in range(count)]
     depths = [_describe(cores.log_depths[inside], letters[inside]) for inside in members]
     distances = np.full((count, count), np.inf)
@@ -48,11 +46,9 @@ def measure_distances(cores: Cores, labels: np.ndarray) -> np.ndarray:
                 sides.append(_describe(places, letters[inside]))
             # The geometric mean: beside a cluster of odd groups from everywhere, compact ones must not look near.
             spread = (sides[0][1] * sides[1][1] + 1e-24) ** 0.25
-            are_linked = min(degrees[a], degrees[b]) >= _LEAST_DEGREE and crossings[a, b] >= _LEAST_CROSSINGS
-            joined = np.clip(joining[a, b] - _CHANCE, 0, 1) if are_linked else 0.0
             distance = (sides[0][0] - sides[1][0]) / spread
             distance = np.copysign(np.hypot(distance, _measure_depth_gap(depths[a], depths[b])), distance)
-            distances[a, b] = distances[b, a] = distance / (1 + _LINK_WEIGHT * joined)
+            distances[a, b] = distances[b, a] = distance / (1 + _LINK_WEIGHT * joined[a, b])
     return distances
 
 
@@ -77,6 +73,14 @@ def measure_joining(crossings: np.ndarray) -> np.ndarray:
     """
     ends = np.diag(crossings)[:, None] + crossings  # of links in the row's cluster, of the two clusters alone
     return crossings * (ends + ends.T) / np.maximum(ends * ends.T, 1)
+
+
+def _measure_joined(crossings: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Return (K, K), 0 to 1: how firmly links join clusters beyond chance; 0 where there are too few to tell."""
+    joined = np.clip(measure_joining(crossings) - _CHANCE, 0, 1)
+    bare = crossings.sum(axis=1) / sizes < _LEAST_DEGREE
+    joined[(crossings < _LEAST_CROSSINGS) | bare | bare[:, None]] = 0
+    return joined
 
 
 def get_least_distances(cores: Cores, labels: np.ndarray) -> np.ndarray:

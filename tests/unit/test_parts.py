@@ -1,0 +1,185 @@
+"""Clusters that are parts of one genome are told from two genomes, by reads that join them and by markers."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from readclade.clustering.cores import Cores
+from readclade.clustering.parts import (
+    Clusters,
+    count_places,
+    describe_clusters,
+    find_alone,
+    find_bridged,
+    find_island,
+    list_halves,
+)
+
+
+def make(counts, stretches=None, depths=None, distances=None, near=1.2, shared=0, joining=0.0, places=0) -> Clusters:
+    """Return clusters with so many markers each, of which `shared` are in all; the first two lie near."""
+    count = len(counts)
+    markers = np.zeros((count, sum(counts) + shared), bool)
+    for number, held in enumerate(counts):
+        begin = sum(counts[:number])
+        markers[number, begin : begin + held] = True
+    markers[:, sum(counts) :] = True
+    if distances is None:
+        distances = np.full((count, count), 3.0)
+        distances[0, 1] = distances[1, 0] = near
+        np.fill_diagonal(distances, np.inf)
+    stretches = np.ones(count) if stretches is None else np.array(stretches)
+    depths = np.full(count, 8.0) if depths is None else np.array(depths)
+    return Clusters(markers, stretches, depths, distances, np.full((count, count), joining), {(0, 1): places})
+
+
+# Bridged
+
+
+@pytest.mark.parametrize(("near", "places"), [(1.2, 1), (1.3, 2), (2.5, 2)])
+def test_what_reads_join_is_one_genome(near, places):
+    clusters = make([3, 2, 30], near=near, places=places, joining=0.06)
+    assert find_bridged(clusters) == (0, 1)
+    assert list_halves(clusters) == []
+    assert find_island(clusters) is None
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"counts": [3, 2, 30], "near": 1.3, "places": 1},  # a stray group of the one in the other
+        {"counts": [3, 2, 30], "near": 2.7},
+        {"counts": [3, 2, 30], "joining": 0.04},  # as much as mistaken links reach
+        {"counts": [3, 2, 30], "depths": (8.0, 4.0, 8.0)},
+        {"counts": [30, 20, 30], "shared": 6},  # relatives, whose conserved genes link them
+    ],
+)
+def test_what_reads_hardly_join_is_not(case):
+    assert find_bridged(make(**{"near": 2.0, "places": 2, "joining": 0.2} | case)) is None
+
+
+def make_cores(links: list[tuple[int, int]], count: int) -> Cores:
+    first, second = np.array(links).T
+    matrix = sparse.coo_array((np.full(len(links), 3.0), (first, second)), shape=(count, count)).tocsr()
+    words = np.random.default_rng(0).poisson(5, (count, 4096)).astype(np.float32)
+    ones = np.ones(count, np.int64)
+    return Cores(np.zeros((count, 2)), 1000 * ones, ones, words, matrix + matrix.T, np.eye(count, dtype=bool))
+
+
+def test_links_of_groups_that_are_linked_are_one_place():
+    labels = np.array([0, 0, 0, 1, 1, 1, 2])
+    row = [(0, 1), (1, 2), (3, 4), (4, 5)]
+    for crossings, places in (
+        ([], 0),
+        ([(2, 3)], 1),
+        ([(2, 3), (1, 3), (2, 4)], 1),
+        ([(0, 3), (2, 5)], 2),
+        ([(2, 6), (3, 6)], 0),  # over a third cluster
+    ):
+        assert count_places(make_cores(row + crossings, 7), labels, 0, 1) == places
+
+
+def test_describe_clusters():
+    labels = np.array([0, 0, 0, 1, 1, 1])
+    cores = make_cores([(0, 1), (1, 2), (3, 4), (4, 5), (0, 3), (2, 5)], 6)
+    clusters = describe_clusters(cores, labels)
+    assert clusters.markers.tolist() == [[True] * 3 + [False] * 3, [False] * 3 + [True] * 3]
+    assert clusters.stretches.tolist() == [3000, 3000]
+    assert clusters.depths == pytest.approx(cores.letters.reshape(2, 3).mean(axis=1) / 1000)
+    assert clusters.joining[0, 1] == pytest.approx(2 / 3)  # 4 of the 12 ends are not where they would be by chance
+    assert clusters.places == {(0, 1): 2}
+
+
+# Islands
+
+
+def find_one(counts, stretches=(1.0, 0.5, 1.0), near=1.25, **options):
+    return find_island(make(counts, stretches, near=near, **options))
+
+
+def test_a_near_cluster_without_markers_is_an_island():
+    assert find_one([30, 0, 30]) == (0, 1)
+    assert find_one([0, 30, 30], stretches=(0.5, 1.0, 1.0)) == (0, 1)
+    assert find_one([4, 0, 90]) == (0, 1)
+    assert find_one([0, 0, 90]) == (0, 1)
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_far_less_than_what_is_as_deep_is_an_island(count):
+    assert find_one([30, count, 30], stretches=(1.0, 0.05, 1.0), near=2.2) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"counts": [30, 15, 30]},  # as many as a genome may have
+        {"counts": [30, 30, 0], "stretches": (1.0, 1.0, 0.5)},  # the poor one lies far from all
+        {"counts": [20, 0, 20], "stretches": (1.0, 0.11, 1.0)},  # too short for markers to tell
+        # Of rare genomes little is read anyway.
+        {"counts": [30, 0, 30], "stretches": (1.0, 0.05, 1.0), "depths": (2.0, 2.0, 2.0)},
+        {"counts": [30, 0, 30], "stretches": (1.0, 0.05, 1.0), "near": 2.6},
+        {"counts": [30, 1, 30], "stretches": (1.0, 0.05, 1.0), "shared": 1},
+        {"counts": [8, 3, 90]},  # the other is as poor in known markers
+        {"counts": [30, 2, 30], "stretches": (1.0, 1.0, 1.0)},  # as long as the others: a genome of unknown markers
+        {"counts": [30, 1, 30], "shared": 1},  # a marker in both: two genomes
+        {"counts": [30, 0, 30], "depths": (8.0, 2.0, 8.0)},
+        {"counts": [30, 0, 30], "near": 2.5},
+        {"counts": [0, 0, 0]},  # nothing is known of any
+    ],
+)
+def test_other_clusters_are_none(case):
+    assert find_one(**case) is None
+
+
+def test_the_nearest_island_comes_first():
+    distances = np.full((4, 4), 5.0)
+    distances[0, 1] = distances[1, 0] = 1.4
+    distances[2, 3] = distances[3, 2] = 1.1
+    np.fill_diagonal(distances, np.inf)
+    assert find_island(make([40, 0, 40, 0], (1, 0.4, 1, 0.4), distances=distances)) == (2, 3)
+
+
+# Halves
+
+
+def test_near_clusters_that_share_no_markers_are_halves_of_one_genome():
+    assert list_halves(make([20, 15, 30])) == [(0, 1)]
+    assert list_halves(make([20, 9, 30], shared=1)) == [(0, 1)]  # genomes hold a few twice
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"counts": [20, 15, 30], "near": 1.3},
+        {"counts": [20, 15, 30], "depths": (8.0, 4.0, 8.0)},
+        {"counts": [20, 15, 30], "shared": 5},  # relatives
+        {"counts": [40, 30, 30]},  # more than a genome holds
+        {"counts": [8, 3, 30]},  # with so few, two genomes have hardly any in common
+        {"counts": [20, 0, 30]},
+        {"counts": [20, 15, 0]},  # the other cluster does not tell how many a genome holds
+    ],
+)
+def test_near_clusters_that_may_be_two_genomes_stay_two(case):
+    assert list_halves(make(**case)) == []
+
+
+# Alone
+
+
+@pytest.mark.parametrize("counts", [[30, 20], [3, 4], [0, 0]])
+def test_two_near_clusters_that_are_alone_are_one_genome(counts):
+    assert find_alone(make(counts, near=1.9)) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"counts": [30, 20], "near": 2.1},
+        {"counts": [30, 20], "shared": 3},
+        {"counts": [3, 4], "shared": 2},
+        {"counts": [3, 4], "depths": (8.0, 4.0)},
+        {"counts": [3, 4, 30]},  # of many, some two lie near
+    ],
+)
+def test_others_that_are_alone_stay_two(case):
+    assert find_alone(make(**{"near": 1.9} | case)) is None
