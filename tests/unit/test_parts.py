@@ -1,5 +1,7 @@
 """Clusters that are parts of one genome are told from two genomes, by reads that join them and by markers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -8,6 +10,7 @@ from readclade.clustering.cores import Cores
 from readclade.clustering.parts import (
     Clusters,
     count_places,
+    count_shared,
     describe_clusters,
     find_alone,
     find_bridged,
@@ -16,21 +19,22 @@ from readclade.clustering.parts import (
 )
 
 
-def make(counts, stretches=None, depths=None, distances=None, near=1.2, shared=0, joining=0.0, places=0) -> Clusters:
-    """Return clusters with so many markers each, of which `shared` are in all; the first two lie near."""
+def make(counts, stretches=None, depths=None, near=1.2, shared=0, joining=0.0, places=0, is_long=False) -> Clusters:
+    """Return clusters with so many markers each, and `shared` more in all; the first two lie near, others far."""
     count = len(counts)
     markers = np.zeros((count, sum(counts) + shared), bool)
     for number, held in enumerate(counts):
         begin = sum(counts[:number])
         markers[number, begin : begin + held] = True
     markers[:, sum(counts) :] = True
-    if distances is None:
-        distances = np.full((count, count), 3.0)
-        distances[0, 1] = distances[1, 0] = near
-        np.fill_diagonal(distances, np.inf)
+    distances = np.full((count, count), 3.0)
+    distances[0, 1] = distances[1, 0] = near
+    np.fill_diagonal(distances, np.inf)
     stretches = np.ones(count) if stretches is None else np.array(stretches)
     depths = np.full(count, 8.0) if depths is None else np.array(depths)
-    return Clusters(markers, stretches, depths, distances, np.full((count, count), joining), {(0, 1): places})
+    matrix, pair = np.full((count, count), joining), (0, 1)
+    are_long = np.full(count, is_long)
+    return Clusters(markers, stretches, depths, distances, matrix, {pair: places}, {pair: shared}, are_long)
 
 
 # Bridged
@@ -76,7 +80,22 @@ def test_links_of_groups_that_are_linked_are_one_place():
         ([(0, 3), (2, 5)], 2),
         ([(2, 6), (3, 6)], 0),  # over a third cluster
     ):
-        assert count_places(make_cores(row + crossings, 7), labels, 0, 1) == places
+        assert count_places(make_cores(row + crossings, 7), labels == 0, labels == 1) == places
+
+
+def test_what_linked_groups_hold_is_there_once():
+    labels = np.array([0, 0, 0, 1, 1, 1, 2])
+    cores = make_cores([(0, 1), (0, 3), (2, 6)], 7)
+    for held, shared in (
+        ([0, 3], 0),  # in the overlap of two groups, it may be
+        ([0, 4], 1),
+        ([1, 3], 1),
+        ([0, 3, 5], 0),
+        ([2, 6], 0),  # not in the second
+    ):
+        markers = np.zeros((7, 2), bool)
+        markers[held, 1] = True
+        assert count_shared(replace(cores, markers=markers), labels == 0, labels == 1) == shared
 
 
 def test_describe_clusters():
@@ -88,6 +107,9 @@ def test_describe_clusters():
     assert clusters.depths == pytest.approx(cores.letters.reshape(2, 3).mean(axis=1) / 1000)
     assert clusters.joining[0, 1] == pytest.approx(2 / 3)  # 4 of the 12 ends are not where they would be by chance
     assert clusters.places == {(0, 1): 2}
+    assert clusters.shared == {(0, 1): 0}
+    assert clusters.are_long.tolist() == [False, False]
+    assert describe_clusters(replace(cores, weights=50 * cores.weights), labels).are_long.all()
 
 
 # Islands
@@ -132,11 +154,10 @@ def test_other_clusters_are_none(case):
 
 
 def test_the_nearest_island_comes_first():
-    distances = np.full((4, 4), 5.0)
-    distances[0, 1] = distances[1, 0] = 1.4
-    distances[2, 3] = distances[3, 2] = 1.1
-    np.fill_diagonal(distances, np.inf)
-    assert find_island(make([40, 0, 40, 0], (1, 0.4, 1, 0.4), distances=distances)) == (2, 3)
+    four = make([40, 0, 40, 0], (1, 0.4, 1, 0.4), near=1.4)
+    four.distances[2, 3] = four.distances[3, 2] = 1.1
+    four.shared[2, 3] = 0
+    assert find_island(four) == (2, 3)
 
 
 # Halves
@@ -145,6 +166,7 @@ def test_the_nearest_island_comes_first():
 def test_near_clusters_that_share_no_markers_are_halves_of_one_genome():
     assert list_halves(make([20, 15, 30])) == [(0, 1)]
     assert list_halves(make([20, 9, 30], shared=1)) == [(0, 1)]  # genomes hold a few twice
+    assert list_halves(make([8, 3, 30], is_long=True)) == [(0, 1)]  # what long groups say needs no markers
 
 
 @pytest.mark.parametrize(
@@ -156,6 +178,8 @@ def test_near_clusters_that_share_no_markers_are_halves_of_one_genome():
         {"counts": [40, 30, 30]},  # more than a genome holds
         {"counts": [8, 3, 30]},  # with so few, two genomes have hardly any in common
         {"counts": [20, 0, 30]},
+        {"counts": [8, 3, 30], "shared": 2, "is_long": True},
+        {"counts": [8, 3, 30], "near": 1.3, "is_long": True},
         {"counts": [20, 15, 0]},  # the other cluster does not tell how many a genome holds
     ],
 )

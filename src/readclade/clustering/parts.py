@@ -31,6 +31,7 @@ _DEEP = 2.2  # from which depths differ enough to say that
 _HALF_DISTANCE = 1.25
 _COMMON = 160  # two bacteria with a and b known markers have about a b / 160 in common
 _TELLING = 0.4  # common markers that two genomes lead to expect: with fewer, having none in common says nothing
+_LONG = 40_000  # of genome, or of bases where depth is unknown; the median group
 _SHARED = 0.1  # of the fewer markers, or one: what a genome holds twice
 _WHOLE = 1.6  # times the markers of the median other cluster: two genomes hold more
 _ALONE_DISTANCE = 2.0
@@ -47,6 +48,8 @@ class Clusters:
         distances: (K, K), 1 where two clusters just count as two genomes, infinite on the diagonal.
         joining: (K, K), links between two against those between random parts of one genome.
         places: for clusters a < b that are each other's nearest, at how many places links run across.
+        shared: for the same, how many markers both hold, in groups that do not overlap.
+        are_long: (K,) bool, whether groups are long, so that chance hardly moves them.
     """
 
     markers: np.ndarray
@@ -55,6 +58,8 @@ class Clusters:
     distances: np.ndarray
     joining: np.ndarray
     places: dict[tuple[int, int], int]
+    shared: dict[tuple[int, int], int]
+    are_long: np.ndarray
 
     def list_pairs(self, bound: float) -> list[tuple[float, int, int]]:
         """Return (distance, a, b) of clusters of like depth that are each other's nearest and nearer than the bound."""
@@ -67,39 +72,51 @@ class Clusters:
 
     def share_markers(self, a: int, b: int) -> bool:
         """Whether more markers are in both than a genome holds twice."""
-        counts = self.markers.sum(axis=1)
-        return self._count_shared(a, b) > max(_SHARED * min(counts[a], counts[b]), 1)
+        fewer = self.markers[[a, b]].sum(axis=1).min()
+        return self.shared[a, b] > max(_SHARED * fewer, 1)
 
     def are_whole(self, a: int, b: int) -> bool:
         """Whether together they hold no more markers than a genome, as far as the other clusters tell."""
         counts = self.markers.sum(axis=1)
         others = np.delete(counts, [a, b])
-        return not len(others) or counts[a] + counts[b] - self._count_shared(a, b) <= _WHOLE * np.median(others)
-
-    def _count_shared(self, a: int, b: int) -> int:
-        return (self.markers[a] & self.markers[b]).sum()
+        together = (self.markers[a] | self.markers[b]).sum()
+        return not len(others) or together <= _WHOLE * np.median(others)
 
 
 def describe_clusters(cores: Cores, labels: np.ndarray) -> Clusters:
     """Return what is known of the clusters of (G,) labels."""
-    markers = np.stack([cores.markers[labels == label].any(axis=0) for label in range(count_clusters(labels))])
+    sides = [labels == label for label in range(count_clusters(labels))]
+    markers = np.stack([cores.markers[side].any(axis=0) for side in sides])
     stretches = np.bincount(labels, cores.weights)
     depths = np.bincount(labels, cores.letters) / stretches
     distances = measure_separations(cores, labels)
     joining = measure_joining(count_crossings(cores, labels))
-    places = {(a, b): count_places(cores, labels, a, b) for _, a, b in list_nearest_pairs(distances)}
-    return Clusters(markers, stretches, depths, distances, joining, places)
+    pairs = [(a, b) for _, a, b in list_nearest_pairs(distances)]
+    places = {(a, b): count_places(cores, sides[a], sides[b]) for a, b in pairs}
+    shared = {(a, b): count_shared(cores, sides[a], sides[b]) for a, b in pairs}
+    are_long = np.array([np.median(cores.weights[side]) >= _LONG for side in sides])
+    return Clusters(markers, stretches, depths, distances, joining, places, shared, are_long)
 
 
-def count_places(cores: Cores, labels: np.ndarray, a: int, b: int) -> int:
-    """Return at how many places links run from cluster `a` to cluster `b`.
+def count_places(cores: Cores, first: np.ndarray, second: np.ndarray) -> int:
+    """Return at how many places links run between two clusters, (G,) bool each.
 
     Groups with links to the other cluster are at one place where they are linked to one another.
     """
-    sides = [np.flatnonzero(labels == label) for label in (a, b)]
-    between = cores.links[sides[0]][:, sides[1]]
-    touched = np.concatenate([side[between.sum(axis=axis) > 0] for axis, side in zip((1, 0), sides, strict=True)])
+    between = cores.links[first][:, second]
+    touched = [np.flatnonzero(side)[between.sum(axis=axis) > 0] for side, axis in ((first, 1), (second, 0))]
+    touched = np.concatenate(touched)
     return connected_components(cores.links[touched][:, touched], directed=False)[0] if len(touched) else 0
+
+
+def count_shared(cores: Cores, first: np.ndarray, second: np.ndarray) -> int:
+    """Return how many markers two clusters, (G,) bool each, both hold in groups that are not linked to one another.
+
+    Groups that are linked may overlap, and what both hold may be there once.
+    """
+    of_first, of_second = cores.markers[first], cores.markers[second]
+    linked = (cores.links[first][:, second] @ of_second.astype(np.float64) > 0) & of_first
+    return int((of_first.any(axis=0) & of_second.any(axis=0) & ~linked.any(axis=0)).sum())
 
 
 def find_bridged(clusters: Clusters) -> tuple[int, int] | None:
@@ -131,7 +148,7 @@ def find_island(clusters: Clusters) -> tuple[int, int] | None:
         alike = clusters.are_alike(a)
         alike[a] = False
         is_tiny = clusters.depths[a] >= _DEEP and stretches[a] <= _TINY * np.median(stretches[alike])
-        return (is_poor or is_tiny) and not (clusters.markers[a] & clusters.markers[b]).any()
+        return (is_poor or is_tiny) and not clusters.shared[min(a, b), max(a, b)]
 
     pairs = clusters.list_pairs(_TINY_DISTANCE)
     pairs = [pair for pair in pairs if is_island(*pair) or is_island(pair[0], pair[2], pair[1])]
@@ -151,12 +168,13 @@ def list_halves(clusters: Clusters) -> list[tuple[int, int]]:
     """Return the clusters, two by two, that are halves of one genome.
 
     They lie nearly too near for two genomes. Two genomes with their markers would have some in common, and they have
-    hardly any; together they hold no more than a genome does.
+    hardly any; together they hold no more than a genome does. Where groups are long, distances alone tell as much, and
+    markers need not.
     """
     counts = clusters.markers.sum(axis=1)
 
     def are_halves(a: int, b: int) -> bool:
-        are_told = counts[a] * counts[b] >= _TELLING * _COMMON
+        are_told = clusters.are_long[[a, b]].all() or counts[a] * counts[b] >= _TELLING * _COMMON
         return are_told and not clusters.share_markers(a, b) and clusters.are_whole(a, b)
 
     return [(a, b) for _, a, b in clusters.list_pairs(_HALF_DISTANCE) if are_halves(a, b)]
