@@ -34,7 +34,7 @@ def make(counts, stretches=None, depths=None, near=1.2, shared=0, joining=0.0, p
     depths = np.full(count, 8.0) if depths is None else np.array(depths)
     matrix, pair = np.full((count, count), joining), (0, 1)
     are_long = np.full(count, is_long)
-    return Clusters(markers, stretches, depths, distances, matrix, {pair: places}, {pair: shared}, are_long)
+    return Clusters(markers, stretches, depths, distances, matrix, {pair: places}, {pair: shared}, are_long, False)
 
 
 # Bridged
@@ -44,6 +44,7 @@ def make(counts, stretches=None, depths=None, near=1.2, shared=0, joining=0.0, p
 def test_what_reads_join_is_one_genome(near, places):
     clusters = make([3, 2, 30], near=near, places=places, joining=0.06)
     assert find_bridged(clusters) == (0, 1)
+    assert find_bridged(replace(clusters, is_short=True)) == ((0, 1) if near < 1.25 else None)  # repeats do it
     assert list_halves(clusters) == []
     assert find_island(clusters) is None
 

@@ -25,6 +25,7 @@ class Cores:
         words: (G, 4096) float32 counts.
         links: (G, G) symmetric sparse matrix, links between groups, at most 5 for each pair.
         markers: (G, M) bool, which markers each group holds.
+        is_short: whether links are of short reads, which repeats mislead: they fit into them.
     """
 
     vectors: np.ndarray
@@ -33,6 +34,7 @@ class Cores:
     words: np.ndarray
     links: sparse.csr_array
     markers: np.ndarray
+    is_short: bool = False
     _scored: dict = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:

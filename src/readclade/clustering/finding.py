@@ -163,7 +163,9 @@ def _gather_cores(layout, linkage: Linkage, roots, groups: Groups, sequences, id
     pairs, places = np.unique(rows[:, 0], return_inverse=True)
     links = np.bincount(places, rows[:, 1], minlength=len(pairs))
     matrix = make_link_matrix(len(ids), pairs // max(len(ids), 1), pairs % max(len(ids), 1), links)
-    return Cores(vectors[order], counts[order, 1], counts[order, 2], total.astype(np.float32), matrix, markers)
+    return Cores(
+        vectors[order], counts[order, 1], counts[order, 2], total.astype(np.float32), matrix, markers, linkage.is_short
+    )
 
 
 def place_fragments(

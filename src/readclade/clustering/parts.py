@@ -50,6 +50,7 @@ class Clusters:
         places: for clusters a < b that are each other's nearest, at how many places links run across.
         shared: for the same, how many markers both hold, in groups that do not overlap.
         are_long: (K,) bool, whether groups are long, so that chance hardly moves them.
+        is_short: whether links are of short reads.
     """
 
     markers: np.ndarray
@@ -60,6 +61,7 @@ class Clusters:
     places: dict[tuple[int, int], int]
     shared: dict[tuple[int, int], int]
     are_long: np.ndarray
+    is_short: bool
 
     def list_pairs(self, bound: float) -> list[tuple[float, int, int]]:
         """Return (distance, a, b) of clusters of like depth that are each other's nearest and nearer than the bound."""
@@ -95,7 +97,7 @@ def describe_clusters(cores: Cores, labels: np.ndarray) -> Clusters:
     places = {(a, b): count_places(cores, sides[a], sides[b]) for a, b in pairs}
     shared = {(a, b): count_shared(cores, sides[a], sides[b]) for a, b in pairs}
     are_long = np.array([np.median(cores.weights[side]) >= _LONG for side in sides])
-    return Clusters(markers, stretches, depths, distances, joining, places, shared, are_long)
+    return Clusters(markers, stretches, depths, distances, joining, places, shared, are_long, cores.is_short)
 
 
 def count_places(cores: Cores, first: np.ndarray, second: np.ndarray) -> int:
@@ -120,8 +122,13 @@ def count_shared(cores: Cores, first: np.ndarray, second: np.ndarray) -> int:
 
 
 def find_bridged(clusters: Clusters) -> tuple[int, int] | None:
-    """Return the nearest two clusters that reads join, or None."""
-    for distance, a, b in sorted(clusters.list_pairs(_BRIDGED_DISTANCE)):
+    """Return the nearest two clusters that reads join, or None.
+
+    Short reads fit into repeats and join genomes at several places, so they count only where clusters are as near as
+    halves.
+    """
+    bound = _HALF_DISTANCE if clusters.is_short else _BRIDGED_DISTANCE
+    for distance, a, b in sorted(clusters.list_pairs(bound)):
         places = _PLACES if distance >= _HALF_DISTANCE else 1
         are_joined = clusters.joining[a, b] >= _BRIDGED and clusters.places[a, b] >= places
         if are_joined and not clusters.share_markers(a, b):
