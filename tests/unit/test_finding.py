@@ -1,5 +1,7 @@
 """Which groups clusters are found from, and where the other fragments go; on one rank."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -186,6 +188,20 @@ def test_discover_finds_the_genomes_and_their_models(job):
     assert (labels >= 0).mean() > 0.99
     right = labels == origin
     assert max(right.mean(), 1 - right.mean()) > 0.98
+
+
+@pytest.mark.parametrize("is_short", [True, False])
+def test_discover_says_whether_the_links_are_of_short_reads(job, monkeypatch, is_short):
+    seen = []
+
+    def find_clusters(cores, *options):
+        seen.append(cores.is_short)
+        return np.zeros(len(cores), np.int64), None
+
+    monkeypatch.setattr(finding, "find_clusters", find_clusters)
+    layout, linked, *rest = job[0]
+    discover(layout, replace(linked, is_short=is_short), *rest, True, None, 0, 2, [].append)
+    assert seen == [is_short]
 
 
 def test_discover_obeys_a_number_and_gives_up_where_there_are_too_few_groups(job):
