@@ -38,6 +38,8 @@ def check_gather_rows(comm: MPI.Comm) -> None:
 
     for dtype in (np.int64, np.float64, np.int32, np.float32, np.uint8):
         rows = gather_rows(comm, make_rows(comm.rank, dtype))
+        first = gather_rows(comm, make_rows(comm.rank, dtype), everywhere=False)
+        assert np.array_equal(first, rows if comm.rank == 0 else rows[:0])
         assert rows.dtype == dtype
         assert np.array_equal(rows, np.concatenate([make_rows(rank, dtype) for rank in range(comm.size)]))
     assert gather_rows(comm, np.zeros((0, 4))).shape == (0, 4)

@@ -28,21 +28,21 @@ _LEAST_BOUND = 20
 
 
 @numba.njit(cache=True)
-def _sort_run(hashes, places, arrivals, count):
-    """Sort the first `count` of three arrays by hash, then place (Shell's method: runs are short, or nearly sorted)."""
+def sort_run(firsts, seconds, others, count):
+    """Sort the first `count` of three arrays by the first, then the second, by Shell: runs are short, or in order."""
     gap = 1
     while gap < count // 3:
         gap = 3 * gap + 1
     while gap > 0:
         for right in range(gap, count):
-            hashed, place, arrival = hashes[right], places[right], arrivals[right]
+            first, second, other = firsts[right], seconds[right], others[right]
             at = right
             while at >= gap and (
-                hashes[at - gap] > hashed or (hashes[at - gap] == hashed and places[at - gap] > place)
+                firsts[at - gap] > first or (firsts[at - gap] == first and seconds[at - gap] > second)
             ):
-                hashes[at], places[at], arrivals[at] = hashes[at - gap], places[at - gap], arrivals[at - gap]
+                firsts[at], seconds[at], others[at] = firsts[at - gap], seconds[at - gap], others[at - gap]
                 at -= gap
-            hashes[at], places[at], arrivals[at] = hashed, place, arrival
+            firsts[at], seconds[at], others[at] = first, second, other
         gap //= 3
 
 
@@ -77,7 +77,7 @@ def _arrange(keys, hashes, places, arranged, is_last, positions):
             ):
                 is_sorted = False
         if not is_sorted:
-            _sort_run(run_hashes, run_places, run_arrivals, count)
+            sort_run(run_hashes, run_places, run_arrivals, count)
         for at in range(count):
             arranged[begin + at] = run_places[at]
             positions[run_arrivals[at]] = begin + at

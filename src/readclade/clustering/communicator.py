@@ -55,17 +55,22 @@ def sum_integers(comm: MPI.Comm, values: np.ndarray) -> np.ndarray:
     return total
 
 
-def gather_rows(comm: MPI.Comm, rows: np.ndarray) -> np.ndarray:
+def gather_rows(comm: MPI.Comm, rows: np.ndarray, everywhere: bool = True) -> np.ndarray:
     """Return the rows of all ranks, in the order of ranks, on every rank.
 
     Args:
         rows: (n, m) array, m and dtype the same on every rank, n >= 0 any.
+        everywhere: else rank 0 alone gets them, and the others none.
     """
     counts = np.array(comm.allgather(len(rows)), np.int64)
     width = rows.shape[1]
-    total = np.empty((int(counts.sum()), width), rows.dtype)
+    gets = everywhere or comm.rank == 0
+    total = np.empty((int(counts.sum()) if gets else 0, width), rows.dtype)
     sizes = counts * width
     offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    kind = MPI._typedict[rows.dtype.char]
-    comm.Allgatherv(np.ascontiguousarray(rows), [total, sizes, offsets, kind])
+    received = [total, sizes, offsets, MPI._typedict[rows.dtype.char]]
+    if everywhere:
+        comm.Allgatherv(np.ascontiguousarray(rows), received)
+    else:
+        comm.Gatherv(np.ascontiguousarray(rows), received if gets else None)
     return total

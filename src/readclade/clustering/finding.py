@@ -150,13 +150,14 @@ def _gather_cores(layout, linkage: Linkage, roots, groups: Groups, sequences, id
     first, second = first[crossing], second[crossing]
     pairs = np.minimum(first, second) * max(len(ids), 1) + np.maximum(first, second)
     pairs, numbers = np.unique(pairs, return_counts=True)
-    rows = gather_rows(comm, np.column_stack([pairs, numbers]).astype(np.int64))
+    rows = gather_rows(comm, np.column_stack([pairs, numbers]).astype(np.int64), everywhere=False)
 
     place = find_places(ids, groups.ids)
     mine = place >= 0
     stretch = np.rint(groups.bases[mine] / groups.multiplicities[mine]).astype(np.int64)
-    counts = gather_rows(comm, np.column_stack([place[mine], np.maximum(stretch, 1), groups.fragments[mine]]))
-    vectors = gather_rows(comm, groups.vectors[mine])
+    counts = np.column_stack([place[mine], np.maximum(stretch, 1), groups.fragments[mine]])
+    counts = gather_rows(comm, counts, everywhere=False)
+    vectors = gather_rows(comm, groups.vectors[mine], everywhere=False)
     if comm.rank:
         return None
     order = counts[:, 0].argsort()

@@ -11,6 +11,7 @@ import numba
 import numpy as np
 from mpi4py import MPI
 
+from readclade.clustering.buckets import sort_run
 from readclade.clustering.codons import add_codon, make_codon_table
 from readclade.clustering.communicator import gather_rows
 from readclade.clustering.sequences import Sequences
@@ -88,20 +89,47 @@ def sample_words(comm: MPI.Comm, sequences: Sequences, groups: np.ndarray) -> np
         if count <= room:
             break
         room = count  # the same words over and over
-    rows = np.column_stack([words[:count].view(np.int64), spellings[:count].view(np.int64), owners[:count]])
-    rows = gather_rows(comm, _sort_once(rows))
-    return _sort_once(rows if comm.rank == 0 else rows[:0])
+    rows = _sort_once(words[:count].view(np.int64), spellings[:count].view(np.int64), owners[:count])
+    return rows if comm.size == 1 else _sort_once(*gather_rows(comm, rows, everywhere=False).T)
 
 
-def _sort_once(rows: np.ndarray) -> np.ndarray:
-    """Return `np.unique(rows, axis=0)`, which takes several times as long."""
-    rows = rows[np.lexsort(rows.T[::-1])]
-    return rows[_differ(rows)]
+def _sort_once(words: np.ndarray, spellings: np.ndarray, owners: np.ndarray) -> np.ndarray:
+    """Return the different rows of three columns in order, as `np.unique` of the rows, which takes far longer."""
+    order = words.argsort()
+    words, spellings, owners = words[order], spellings[order], owners[order]
+    count = _sort_runs(words, spellings, owners)
+    return np.column_stack([words[:count], spellings[:count], owners[:count]])
+
+
+@numba.njit(cache=True)
+def _sort_runs(words, spellings, owners):
+    """Sort each run of equal words by spelling, then owner, and leave out what is there already.
+
+    Returns:
+        how many rows are left, at the beginning of the arrays.
+    """
+    count, begin, size = 0, 0, len(words)
+    for end in range(1, size + 1):
+        if end < size and words[end] == words[begin]:
+            continue
+        sort_run(spellings[begin:end], owners[begin:end], words[begin:end], end - begin)
+        for at in range(begin, end):
+            if at == begin or spellings[at] != spellings[count - 1] or owners[at] != owners[count - 1]:
+                words[count], spellings[count], owners[count] = words[at], spellings[at], owners[at]
+                count += 1
+        begin = end
+    return count
 
 
 def _differ(rows: np.ndarray) -> np.ndarray:
     """Return (n,) bool: whether a row is another than the one before."""
     return np.concatenate([np.ones(min(len(rows), 1), bool), (rows[1:] != rows[:-1]).any(axis=1)])
+
+
+def _list_different(values: np.ndarray) -> np.ndarray:
+    """Return `np.unique(values)` of whole numbers, which hashes them before it sorts and takes ten times as long."""
+    values = np.sort(values)
+    return values[_differ(values[:, None])]
 
 
 def find_homologs(words: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -112,13 +140,13 @@ def find_homologs(words: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray
         count: number of groups.
     """
     numbers = np.cumsum(_differ(words[:, :1])) - 1
-    places = np.unique(numbers * count + words[:, 2])
+    places = _list_different(numbers * count + words[:, 2])
     held = np.bincount(places % count, minlength=count)
     shared, _ = _pair(places // count, places % count, count)
     pairs, totals = np.unique(shared, return_counts=True)
     alike, rows = _pair(np.cumsum(_differ(words[:, :2])) - 1, words[:, 2], count)
     # A word that two groups spell alike in two ways counts once.
-    alike = _sort_once(np.column_stack([alike, numbers[rows]]))[:, 0]
+    alike = _list_different(alike * len(words) + numbers[rows]) // max(len(words), 1)
     known, counts = np.unique(alike, return_counts=True)
     same = np.zeros(len(pairs), np.int64)
     inside = np.isin(known, pairs)

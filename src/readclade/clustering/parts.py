@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse.csgraph import connected_components
-from scipy.stats import poisson
+from scipy.special import pdtr
 
 from readclade.clustering.cores import Cores, count_clusters
 from readclade.clustering.separation import count_crossings, list_nearest_pairs, measure_joining, measure_separations
@@ -144,7 +144,7 @@ def find_island(clusters: Clusters) -> tuple[int, int] | None:
     """
     counts, stretches = clusters.markers.sum(axis=1), clusters.stretches
     expected = counts.sum() * stretches / stretches.sum()
-    poor = (counts <= _FEW * expected) & (poisson.cdf(counts, expected) <= _CHANCE)
+    poor = (counts <= _FEW * expected) & (pdtr(counts, expected) <= _CHANCE)
     poor &= stretches <= _SHORT * np.median(stretches)
 
     def is_island(distance: float, a: int, b: int) -> bool:
