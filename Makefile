@@ -4,8 +4,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 UV := uv==0.13.9
 PYTEST_ARGS ?=
-# Tests of one file share what they set up, so a file stays in one process; MPI tests fill the cores by themselves. The
-# workflow's tests wait for Ray half of the time, so that three processes fill two cores.
+# Tests of one file share what they set up, so a file stays in one process; MPI tests fill the cores by themselves.
 PARALLEL := -n 2 --dist loadfile
 DEMO := --directory demo/run --configfile demo/config.yaml
 
@@ -47,7 +46,7 @@ mpi: $(DEV_ENV) ## test the clustering on several MPI ranks
 	$(PY) -m pytest $(PYTEST_ARGS) tests/mpi
 
 workflow: $(DEV_ENV) ## test the workflow from reads to report
-	$(PY) -m pytest -n 3 --dist loadfile $(PYTEST_ARGS) tests/workflow
+	$(PY) -m pytest $(PARALLEL) $(PYTEST_ARGS) tests/workflow
 
 faults: $(DEV_ENV) ## kill processes while reads are embedded, and compare every byte
 	$(PY) -m pytest $(PYTEST_ARGS) tests/faults
