@@ -9,6 +9,7 @@ from readclade.clustering.codons import make_codon_table
 from readclade.clustering.homology import (
     TWO_RELATIVES,
     _pair,
+    _sort_once,
     find_homologs,
     measure_homology,
     sample_words,
@@ -97,6 +98,13 @@ def test_words_do_not_span_stops_or_unknown_letters(rng):
 def test_the_same_word_over_and_over_has_room():
     words = sample([["A" * 100_000], ["ACGT" * 10]])
     assert 1 <= len(words) < 50
+
+
+@pytest.mark.parametrize("most", [1, 3, 60])
+def test_rows_are_there_once_and_in_order(most, rng):
+    """With `most` = 1 all rows are the same, with 3 runs of equal words are long and full of copies."""
+    rows = rng.integers(0, most, (2000, 3))
+    assert np.array_equal(_sort_once(*rows.T), np.unique(rows, axis=0))
 
 
 def test_nothing_gives_nothing():

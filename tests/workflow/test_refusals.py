@@ -4,6 +4,8 @@ import gzip
 
 import pytest
 
+from tests.workflow.conftest import DEMO, copy_head
+
 pytestmark = pytest.mark.workflow
 
 
@@ -96,10 +98,7 @@ def test_k_larger_than_the_sample(fresh):
 
 
 def test_one_fragment_with_one_cluster_works(fresh):
-    path = fresh.inputs / "long.fastq.gz"
-    lines = gzip.decompress(path.read_bytes()).decode().splitlines()[:4]
-    with gzip.open(path, "wt") as file:
-        file.write("\n".join(lines) + "\n")
+    copy_head(DEMO / "reads/long.fastq.gz", fresh.inputs / "long.fastq.gz", 1)
     (fresh.inputs / "samples.tsv").write_text("sample\tfq1\tplatform\none\tlong.fastq.gz\tont\n")
     done = fresh.run(config={"clustering": {"k": 1}})
     assert done.returncode == 0, done.stdout + done.stderr
