@@ -105,10 +105,10 @@ $(DEV_ENV): $(RUN_ENV)
 $(AMBER_ENV): | $(PY)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 13))' || { echo "readclade: AMBER's pins have no wheels for $$($(PYTHON) --version); name a Python 3.11 or 3.12: make amber PYTHON=/path/to/python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv --clear .venv-amber
-	.venv-amber/bin/python -m pip install --quiet --no-input --disable-pip-version-check --require-hashes -r requirements/amber.txt
+	.venv-amber/bin/python -m pip install --no-compile --quiet --no-input --disable-pip-version-check --require-hashes -r requirements/amber.txt
 	@touch $@
 
 $(INFRA_ENVS): | $(PY)
 	$(PYTHON) -m venv --clear $(@D)
-	$(@D)/bin/python -m pip install --quiet --no-input --disable-pip-version-check --require-hashes -r requirements/$(patsubst .venv-%,%,$(@D)).txt
+	$(@D)/bin/python -m pip install --no-compile --quiet --no-input --disable-pip-version-check --require-hashes -r requirements/$(patsubst .venv-%,%,$(@D)).txt
 	@touch $@

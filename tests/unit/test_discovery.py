@@ -12,7 +12,7 @@ from mpi4py import MPI
 from readclade.clustering.calibration import Calibration, fit_calibration
 from readclade.clustering.composition import count_words
 from readclade.clustering.cores import Cores, make_link_matrix
-from readclade.clustering.discovery import _drop_small, _join_parts, _spread, find_clusters
+from readclade.clustering.discovery import _drop_small, _join_parts, _spread, find_clusters, set_remnants_apart
 from readclade.clustering.markers import find_markers
 from readclade.clustering.separation import _measure_joined, get_least_distances, measure_distances, measure_joining
 from readclade.clustering.sequences import encode_sequences
@@ -355,3 +355,18 @@ def test_a_number_that_is_given_is_kept_though_there_are_islands(three):
     cores, calibration, origin = three
     bare = replace(cores, markers=cores.markers & (np.arange(len(cores)) % 2 == 0)[:, None])
     assert find((bare, calibration, origin), 5).max() == 4
+
+
+def test_remnants_come_after_the_clusters():
+    labels = np.repeat([0, 1, 2], [20, 1, 20])
+    markers = np.zeros((41, 160), bool)
+    for group in np.flatnonzero(labels != 1):
+        markers[group, 4 * (group % 40) :][:4] = True
+    words = np.random.default_rng(0).poisson(5, (41, 4096)).astype(np.float32)
+    links = make_link_matrix(41, *np.zeros((3, 0), np.int64))
+    cores = Cores(np.zeros((41, 2)), np.full(41, 1000), np.ones(41, np.int64), words, links, markers)
+    apart, count = set_remnants_apart(cores, labels)
+    assert count == 2
+    assert apart.tolist() == np.repeat([0, 2, 1], [20, 1, 20]).tolist()
+    apart, count = set_remnants_apart(replace(cores, markers=np.ones_like(markers)), labels)
+    assert (count, apart.tolist()) == (3, labels.tolist())

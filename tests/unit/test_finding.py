@@ -138,6 +138,15 @@ def test_place_fragments_leaves_out_what_is_unknown_or_not_clear(placed):
     assert labels.tolist() == [1, 0] + [-1] * 38
 
 
+def test_place_fragments_gives_no_cluster_to_what_is_a_remnant(placed):
+    sequences, found = placed
+    arguments = (make_layout(40), np.arange(40), sequences, np.ones(40, bool))
+    whole = place_fragments(*arguments, found)
+    labels = place_fragments(*arguments, replace(found, homology=found.homology[:1]))
+    assert (whole == 1).sum() > 15
+    assert labels.tolist() == np.where(whole == 1, -1, whole).tolist()
+
+
 def test_place_fragments_puts_all_that_is_known_into_the_only_cluster(placed):
     sequences, found = placed
     rest = (found.objectives, found.agreement, found.homology)
@@ -202,6 +211,17 @@ def test_discover_says_whether_the_links_are_of_short_reads(job, monkeypatch, is
     layout, linked, *rest = job[0]
     discover(layout, replace(linked, is_short=is_short), *rest, True, None, 0, 2, [].append)
     assert seen == [is_short]
+
+
+def test_discover_sets_remnants_apart_unless_the_number_is_given(job, monkeypatch):
+    monkeypatch.setattr(finding, "set_remnants_apart", lambda cores, labels: (labels, int(labels.max())))
+    lines = []
+    layout, linked, *rest = job[0]
+    found = discover(layout, linked, *rest, True, None, 0, 2, lines.append)
+    assert found.clusters == len(found.models) - 1 == found.labels.max()
+    assert "1 of them too short and poor in genes for a genome: they stay unassigned" in lines
+    found = discover(layout, linked, *rest, True, 3, 0, 2, lines.append)
+    assert found.clusters == len(found.models) == 3
 
 
 def test_discover_obeys_a_number_and_gives_up_where_there_are_too_few_groups(job):

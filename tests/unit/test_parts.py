@@ -15,6 +15,7 @@ from readclade.clustering.parts import (
     find_alone,
     find_bridged,
     find_island,
+    find_remnants,
     list_halves,
 )
 
@@ -159,6 +160,29 @@ def test_the_nearest_island_comes_first():
     four.distances[2, 3] = four.distances[3, 2] = 1.1
     four.shared[2, 3] = 0
     assert find_island(four) == (2, 3)
+
+
+# Remnants
+
+
+def test_what_is_too_short_and_poor_for_a_genome_is_a_remnant_however_far_it_lies():
+    clusters = make([60, 0, 60], stretches=(1.0, 0.08, 1.0), near=3.0)
+    assert find_island(clusters) is None
+    assert find_remnants(clusters).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"counts": [60, 0, 60], "stretches": (1.0, 0.12, 1.0)},
+        {"counts": [60, 4, 60], "stretches": (1.0, 0.08, 1.0)},  # a genome, if a small one
+        {"counts": [20, 0, 20], "stretches": (1.0, 0.05, 1.0)},  # too short for markers to tell
+        {"counts": [60, 0, 60], "stretches": (1.0, 0.08, 1.0), "depths": (2.0, 2.0, 2.0)},
+        {"counts": [60, 0, 60], "stretches": (1.0, 0.08, 1.0), "depths": (8.0, 80.0, 8.0)},  # it may be a virus
+    ],
+)
+def test_what_may_be_a_genome_is_none(case):
+    assert not find_remnants(make(**{"near": 3.0} | case)).any()
 
 
 # Halves

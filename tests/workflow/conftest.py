@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -82,6 +82,14 @@ class Project:
         return {name: int(count) for name, count in rows if name != "all"}
 
 
+def assert_refused(done: subprocess.CompletedProcess, *words: str) -> None:
+    """Check that a run failed and said all of the words."""
+    output = done.stdout + done.stderr
+    assert done.returncode != 0, output
+    for word in words:
+        assert word in output, output
+
+
 def copy_head(source: Path, target: Path, records: int, lines: int = 4) -> None:
     """Copy the first records of a gzip file."""
     with gzip.open(source, "rt") as reader, gzip.open(target, "wt") as writer:
@@ -114,10 +122,18 @@ def make_inputs(folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def project(tmp_path_factory) -> Project:
+def inputs(tmp_path_factory) -> Path:
+    """Return a folder of inputs to be copied: compressing them takes seconds."""
+    folder = tmp_path_factory.mktemp("inputs") / "inputs"
+    make_inputs(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory, inputs) -> Project:
     """Return a project whose workflow has run to its end; paths with blanks on purpose."""
     base = tmp_path_factory.mktemp("work flow")
-    make_inputs(base / "in puts")
+    shutil.copytree(inputs, base / "in puts")
     # A copy of the code, so that a test may change it.
     root = base / "the repository"
     for name in ("config", "docs", "envs", "profiles", "requirements", "rules", "scripts", "src"):
@@ -131,7 +147,14 @@ def project(tmp_path_factory) -> Project:
 
 
 @pytest.fixture
-def fresh(tmp_path) -> Project:
+def finished(project, tmp_path) -> Project:
+    """Return a copy of the project that has run to its end, for a test that leaves it otherwise; its inputs are shared."""
+    shutil.copytree(project.directory, tmp_path / "run", symlinks=True)
+    return replace(project, directory=tmp_path / "run")
+
+
+@pytest.fixture
+def fresh(tmp_path, inputs) -> Project:
     """Return a project that has not run yet."""
-    make_inputs(tmp_path / "inputs")
+    shutil.copytree(inputs, tmp_path / "inputs")
     return Project(tmp_path / "inputs", tmp_path / "run")

@@ -1,19 +1,12 @@
-"""Bad input stops the workflow with an error that names the place and the remedy."""
+"""Bad input stops the workflow with an error that names the place and the remedy; more of it in test_run.py."""
 
 import gzip
 
 import pytest
 
-from tests.workflow.conftest import DEMO, copy_head
+from tests.workflow.conftest import DEMO, assert_refused, copy_head
 
 pytestmark = pytest.mark.workflow
-
-
-def assert_refused(done, *words):
-    output = done.stdout + done.stderr
-    assert done.returncode != 0, output
-    for word in words:
-        assert word in output, output
 
 
 def edit(path, old, new):
@@ -92,27 +85,9 @@ def test_lsh_with_a_number_of_clusters(fresh):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_k_larger_than_the_sample(fresh):
-    done = fresh.run("results/long/cluster/clusters.h5", config={"clustering": {"k": 251}})
-    assert_refused(done, "k = 251 is larger than the number of fragments, 250")
-
-
 def test_one_fragment_with_one_cluster_works(fresh):
     copy_head(DEMO / "reads/long.fastq.gz", fresh.inputs / "long.fastq.gz", 1)
     (fresh.inputs / "samples.tsv").write_text("sample\tfq1\tplatform\none\tlong.fastq.gz\tont\n")
     done = fresh.run(config={"clustering": {"k": 1}})
     assert done.returncode == 0, done.stdout + done.stderr
     assert (fresh.directory / "results/report.html").exists()
-
-
-def test_damaged_shard_is_named_by_stage(fresh):
-    done = fresh.run("shards/long/manifest.json")
-    assert done.returncode == 0, done.stdout + done.stderr
-    shard = fresh.directory / "shards/long/shard-00000.parquet"
-    data = bytearray(shard.read_bytes())
-    data[len(data) // 2] ^= 1
-    shard.write_bytes(data)
-    assert_refused(fresh.run("staged/long"), "shard-00000.parquet", "checksum", "remedy")
-    assert not (fresh.directory / "staged/long").exists()
-    shard.unlink()
-    assert fresh.run("staged/long").returncode == 0

@@ -5,13 +5,13 @@ import os
 import re
 import shutil
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from readclade.manifest import read_manifest
+from tests.workflow.conftest import assert_refused
 
 pytestmark = pytest.mark.workflow
 ROOT = Path(__file__).parents[2]
@@ -155,20 +155,35 @@ def test_deleted_shard(project):
     assert project.plan() == {}
 
 
-def test_interrupted_run_goes_on_where_it_ended(project, tmp_path):
-    other = replace(project, directory=tmp_path / "run")
-    shutil.copytree(project.directory, other.directory, symlinks=True)
+def test_interrupted_run_goes_on_where_it_ended(project, finished):
     for path in ("shards/pairs", "staged/pairs", "results/pairs", "logs/embed"):
-        shutil.rmtree(other.directory / path)
-    (other.directory / "results/report.html").unlink()
-    done = other.run(ctrl_c_at=other.directory / "logs/embed/pairs.log")
+        shutil.rmtree(finished.directory / path)
+    (finished.directory / "results/report.html").unlink()
+    done = finished.run(ctrl_c_at=finished.directory / "logs/embed/pairs.log")
     assert done.returncode != 0
-    assert not (other.directory / "shards/pairs/manifest.json").exists()
-    assert preview(other) == read_example("An interrupted run")
-    done = other.run()
+    assert not (finished.directory / "shards/pairs/manifest.json").exists()
+    assert preview(finished) == read_example("An interrupted run")
+    done = finished.run()
     assert done.returncode == 0, done.stdout + done.stderr
     for name in ("shards/pairs/manifest.json", "results/pairs/cluster/clusters.h5", "results/pairs/binning.tsv"):
-        assert (other.directory / name).read_bytes() == (project.directory / name).read_bytes()
+        assert (finished.directory / name).read_bytes() == (project.directory / name).read_bytes()
+
+
+def test_k_larger_than_the_sample(finished):
+    done = finished.run("results/long/cluster/clusters.h5", config={"clustering": {"k": 251}})
+    assert_refused(done, "k = 251 is larger than the number of fragments, 250")
+
+
+def test_damaged_shard_is_named_by_stage(finished):
+    shutil.rmtree(finished.directory / "staged/long")
+    shard = finished.directory / "shards/long/shard-00000.parquet"
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    assert_refused(finished.run("staged/long"), "shard-00000.parquet", "checksum", "remedy")
+    assert not (finished.directory / "staged/long").exists()
+    shard.unlink()
+    assert finished.plan("staged/long") == {"embed": 1, "stage": 1}
 
 
 @pytest.mark.parametrize(

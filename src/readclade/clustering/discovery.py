@@ -11,6 +11,8 @@ genome of its own loses its groups to those that are. What is left is cleaned in
 - labels spread along the links between groups, which corrects stretches of foreign composition;
 - last, two clusters are one where reads that join them, or the genes that every genome has once, say so (`parts`).
 
+What is left and can be no genome is set apart: its fragments stay unassigned.
+
 One process does this on a bounded number of groups; the thresholds and their evidence stand in docs/clustering.md.
 """
 
@@ -24,7 +26,14 @@ from readclade.clustering.calibration import Calibration
 from readclade.clustering.cores import Cores, count_clusters, renumber
 from readclade.clustering.discriminant import classify_groups, measure_evidence
 from readclade.clustering.kmeans import Clustering, run_kmeans
-from readclade.clustering.parts import describe_clusters, find_alone, find_bridged, find_island, list_halves
+from readclade.clustering.parts import (
+    describe_clusters,
+    find_alone,
+    find_bridged,
+    find_island,
+    find_remnants,
+    list_halves,
+)
 from readclade.clustering.points import Points
 from readclade.clustering.separation import list_nearest_pairs, measure_separations
 
@@ -162,6 +171,13 @@ def _join_parts(cores: Cores, labels: np.ndarray) -> np.ndarray:
             return _join(cores, labels, halves, 1) if halves else labels
         labels = _join(cores, labels, [pair], 1)
     return labels
+
+
+def set_remnants_apart(cores: Cores, labels: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return the labels with those clusters last that are no genome (`find_remnants`), and how many come before."""
+    are_remnants = find_remnants(describe_clusters(cores, labels))
+    places = np.argsort(np.argsort(are_remnants, kind="stable"))
+    return places[labels], int((~are_remnants).sum())
 
 
 def _settle(cores: Cores, labels: np.ndarray, fewest: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from readclade.clustering.calibration import Calibration
 from readclade.clustering.communicator import gather_rows, run_on_each, sum_integers
 from readclade.clustering.composition import SCORE_STEPS, count_words, make_models, score_fragments
 from readclade.clustering.cores import Cores, make_link_matrix
-from readclade.clustering.discovery import find_clusters
+from readclade.clustering.discovery import find_clusters, set_remnants_apart
 from readclade.clustering.exchange import Layout, look_up
 from readclade.clustering.homology import find_homologs, measure_homology, sample_words
 from readclade.clustering.linkage import Linkage
@@ -37,8 +37,8 @@ class Discovery:
 
     Attributes:
         ids: (G,) int64, the groups that clusters were found from, ascending.
-        labels: (G,) int64, cluster of each.
-        models: (K, 4096) float64, composition model of each cluster.
+        labels: (G,) int64, cluster of each; from K on, remnants, which are no cluster (`find_remnants`).
+        models: (K or more, 4096) float64, composition model of each cluster, then of each remnant.
         objectives: (iterations,) float64, of the k-means that was begun with, in lattice units.
         agreement: of its seedings (`Clustering`).
         homology: (K,) float64, share of each cluster with a homologous partner in it (`homology`).
@@ -50,6 +50,11 @@ class Discovery:
     objectives: np.ndarray
     agreement: float
     homology: np.ndarray
+
+    @property
+    def clusters(self) -> int:
+        """K."""
+        return len(self.homology)
 
 
 def _are_large(groups: Groups, is_short: bool, least_bases: int) -> np.ndarray:
@@ -120,15 +125,19 @@ def discover(
         if cores is None:
             return None
         labels, clustering = find_clusters(cores, calibration, layout.count, k, seed, seedings, report)
-        clusters = labels.max(initial=0) + 1
-        counts = [cores.words[labels == label].sum(axis=0, dtype=np.float64) for label in range(clusters)]
+        clusters = count = int(labels.max(initial=0)) + 1
+        if k is None and count > 1:
+            labels, clusters = set_remnants_apart(cores, labels)
+            if clusters < count:
+                report(f"{count - clusters} of them too short and poor in genes for a genome: they stay unassigned")
+        counts = [cores.words[labels == label].sum(axis=0, dtype=np.float64) for label in range(count)]
         return Discovery(
             ids,
             labels,
             make_models(np.stack(counts)),
             np.array(clustering.objectives if clustering else [], np.float64),
             clustering.agreement if clustering else np.nan,
-            measure_homology(find_homologs(proteins, len(ids)), labels, cores.weights, clusters),
+            measure_homology(find_homologs(proteins, len(ids)), labels, cores.weights, count)[:clusters],
         )
 
     return comm.bcast(run_on_each(comm, find))
@@ -175,7 +184,7 @@ def place_fragments(
     """Return (n,) int64, the cluster of each of this rank's fragments, -1 where none is clear. Collective.
 
     Groups that clusters were found from keep theirs; every other group goes as a whole to the cluster under which its
-    fragments are most likely.
+    fragments are most likely. What is in a remnant, or most likely from one, has no cluster.
 
     Args:
         roots: (n,) int64, group of each fragment.
@@ -197,4 +206,4 @@ def place_fragments(
     held = np.full(len(layout.ids), -1, np.int64)
     held[layout.local(ids)] = np.where(clear, best, -1)
     labels[rest] = look_up(layout, roots[rest], held)
-    return np.where(known, labels, -1)
+    return np.where(known & (labels < found.clusters), labels, -1)

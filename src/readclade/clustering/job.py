@@ -186,7 +186,7 @@ def _cluster(layout: Layout, linkage: Linkage, part: Part, parameters, embed, ch
         objectives = np.array(clustering.objectives, np.float64)
         return Outcome(labels, roots, points, calibration, objectives, clustering.agreement)
     labels = place_fragments(layout, roots, part.sequences, part.known, found)
-    note(f"{len(found.models)} clusters; {comm.allreduce(int((labels >= 0).sum())):,} fragments placed", 1)
+    note(f"{found.clusters} clusters; {comm.allreduce(int((labels >= 0).sum())):,} fragments placed", 1)
     doubtful = int((found.homology >= TWO_RELATIVES).sum())
     if doubtful:
         note(f"{doubtful} of them probably hold two relatives")

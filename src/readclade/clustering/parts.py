@@ -2,7 +2,8 @@
 
 All are each other's nearest and of like depth. *Bridged* parts: reads run from one into the other. *Islands*: far fewer
 markers than a genome has. *Halves*: the markers of one genome between them. *Alone*: nothing else is in the sample, and
-they lie nearer than two genomes mostly do. The evidence stands in docs/clustering.md.
+they lie nearer than two genomes mostly do. What is too short and poor for a genome, and near none, is a *remnant*. The
+evidence stands in docs/clustering.md.
 """
 
 from dataclasses import dataclass
@@ -71,6 +72,19 @@ class Clusters:
     def are_alike(self, a: int) -> np.ndarray:
         """Return (K,) bool: which clusters are as deep as `a`."""
         return np.abs(np.log(self.depths / self.depths[a])) < _LIKE_DEPTH
+
+    def are_poor(self) -> np.ndarray:
+        """Return (K,) bool: which clusters have far fewer markers than their stretch lets expect."""
+        counts = self.markers.sum(axis=1)
+        expected = counts.sum() * self.stretches / self.stretches.sum()
+        return (counts <= _FEW * expected) & (pdtr(counts, expected) <= _CHANCE)
+
+    def is_tiny(self, a: int) -> bool:
+        """Whether a cluster is far shorter than the others that are as deep, where depth is known."""
+        others = self.are_alike(a)
+        others[a] = False
+        is_known = self.depths[a] >= _DEEP and others.any()
+        return bool(is_known and self.stretches[a] <= _TINY * np.median(self.stretches[others]))
 
     def share_markers(self, a: int, b: int) -> bool:
         """Whether more markers are in both than a genome holds twice."""
@@ -143,23 +157,28 @@ def find_island(clusters: Clusters) -> tuple[int, int] | None:
     marker is in both, as many would be if both were genomes. Or the one is far shorter than what is as deep.
     """
     counts, stretches = clusters.markers.sum(axis=1), clusters.stretches
-    expected = counts.sum() * stretches / stretches.sum()
-    poor = (counts <= _FEW * expected) & (pdtr(counts, expected) <= _CHANCE)
-    poor &= stretches <= _SHORT * np.median(stretches)
+    poor = clusters.are_poor() & (stretches <= _SHORT * np.median(stretches))
 
     def is_island(distance: float, a: int, b: int) -> bool:
         """Whether `a` is one in `b`."""
         # Two genomes poor in known markers are poor alike.
         is_poorer = counts[a] * stretches[b] <= _FEW * counts[b] * stretches[a]
         is_poor = poor[a] and is_poorer and distance < _ISLAND_DISTANCE
-        alike = clusters.are_alike(a)
-        alike[a] = False
-        is_tiny = clusters.depths[a] >= _DEEP and stretches[a] <= _TINY * np.median(stretches[alike])
-        return (is_poor or is_tiny) and not clusters.shared[min(a, b), max(a, b)]
+        return (is_poor or clusters.is_tiny(a)) and not clusters.shared[min(a, b), max(a, b)]
 
     pairs = clusters.list_pairs(_TINY_DISTANCE)
     pairs = [pair for pair in pairs if is_island(*pair) or is_island(pair[0], pair[2], pair[1])]
     return min(pairs)[1:] if pairs else None
+
+
+def find_remnants(clusters: Clusters) -> np.ndarray:
+    """Return (K,) bool: which clusters are no genome, though nothing tells of which genome they are a part.
+
+    They are far shorter than what is as deep, and poor in markers: islands that lie far from their genome, or replicons
+    of their own.
+    """
+    poor = clusters.are_poor()
+    return np.array([poor[a] and clusters.is_tiny(a) for a in range(len(poor))])
 
 
 def find_alone(clusters: Clusters) -> tuple[int, int] | None:
