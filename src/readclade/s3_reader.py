@@ -9,7 +9,7 @@ from contextlib import closing
 from botocore.exceptions import BotoCoreError, ClientError
 
 from readclade.errors import InputError
-from readclade.s3 import ObjectInfo, call, explain, find_object, get_patience, is_transient, split_url
+from readclade.s3 import ObjectInfo, call, explain, find_object, get_patience, get_status, is_transient, split_url
 
 # A ranged read takes the first number of bytes, and ever more while reading goes on in order, up to the second.
 _FIRST_BYTES, _BLOCK_BYTES = 64 << 10, 8 << 20
@@ -51,6 +51,20 @@ def read_blocks(
             if seconds > get_patience() or not is_transient(error):
                 raise explain(error, url, "get_object", seconds) from error
             time.sleep(0.5)
+
+
+def read_object(url: str) -> bytes:
+    """Return the content of a small object, of one version, even where others replace it meanwhile.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    while True:
+        try:
+            return b"".join(read_blocks(url, _BLOCK_BYTES))
+        except InputError as error:
+            if get_status(error) != 412:
+                raise  # else the answer broke off, and there is another version to begin with
 
 
 class ObjectReader(io.RawIOBase):

@@ -16,7 +16,7 @@ from readclade import s3
 from readclade.errors import InputError
 from readclade.files import hash_file, remove_leftovers, replace_when_done
 from readclade.s3 import ObjectInfo
-from readclade.s3_reader import ObjectReader, read_blocks
+from readclade.s3_reader import ObjectReader, read_blocks, read_object
 
 _COPY_BYTES = 256 << 10  # what is hashed and written is then still in a core's cache
 _FLUSH_BYTES = 8 << 20
@@ -134,9 +134,10 @@ def get_read_error(stream: BinaryIO) -> InputError | None:
 
 
 def read_bytes(location: str | os.PathLike[str]) -> bytes:
-    """Return the content of a small file."""
-    with open_read(location) as file:
-        return file.read()
+    """Return the content of a small file, which may be replaced meanwhile: `progress.json` is, while actors begin."""
+    if is_s3(location):
+        return read_object(str(location))
+    return Path(location).read_bytes()
 
 
 def write_bytes(location: str | os.PathLike[str], data: bytes) -> None:

@@ -4,6 +4,8 @@ import hashlib
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 
 import pytest
 
@@ -365,6 +367,46 @@ def test_download_cut_in_an_answer_goes_on_from_there_with_the_same_version(buck
     assert asked[0][1] is None
     begin, end = map(int, asked[1][1].removeprefix("bytes=").split("-"))
     assert len(first) <= begin < end == len(data) - 1
+
+
+def test_small_object_that_is_replaced_again_and_again_is_read_as_one_version(bucket):
+    versions = [bytes([letter]) * 100_000 for letter in b"ab"]
+    storage.write_bytes(f"{bucket}/data", versions[0])
+    stop = threading.Event()
+
+    def replace():
+        for number in count():
+            storage.write_bytes(f"{bucket}/data", versions[number % 2])
+            if stop.is_set():
+                return
+
+    with ThreadPoolExecutor(1) as pool:
+        writer = pool.submit(replace)
+        try:
+            read = [storage.read_bytes(f"{bucket}/data") for _ in range(100)]
+        finally:
+            stop.set()
+        writer.result()
+    assert set(read) == set(versions)
+
+
+def test_small_object_that_is_replaced_while_its_answer_is_cut_is_read_anew(bucket, s3_server, monkeypatch):
+    data, read_blocks = os.urandom(48 << 20), s3_reader.read_blocks
+    storage.write_bytes(f"{bucket}/data", data)
+
+    def cut(url, size):
+        blocks = read_blocks(url, size)
+        yield next(blocks)
+        monkeypatch.setattr(s3_reader, "read_blocks", read_blocks)
+        s3_server.kill()
+        s3_server.start()
+        storage.write_bytes(url, data[::-1])
+        yield from blocks
+
+    monkeypatch.setattr(s3_reader, "read_blocks", cut)
+    assert storage.read_bytes(f"{bucket}/data") == data[::-1]
+    with pytest.raises(InputError, match="does not exist"):
+        storage.read_bytes(f"{bucket}/none")
 
 
 def test_download_cut_for_good_is_told_in_bounded_time(bucket, s3_server, tmp_path, use):

@@ -148,7 +148,7 @@ def project(tmp_path_factory, inputs) -> Project:
 
 @pytest.fixture
 def finished(project, tmp_path) -> Project:
-    """Return a copy of the project that has run to its end, for a test that leaves it otherwise; its inputs are shared."""
+    """Return a copy of the finished project, for a test that changes it; its inputs are shared."""
     shutil.copytree(project.directory, tmp_path / "run", symlinks=True)
     return replace(project, directory=tmp_path / "run")
 
