@@ -28,7 +28,7 @@ from readclade.tables import Lane
 pytestmark = pytest.mark.faults
 
 KILLS_A_ROUND = 5
-LANES = 5
+LANES = 3
 PATIENCE_S = 300  # for a run to end that nobody disturbs any more, and for a victim to appear
 
 
