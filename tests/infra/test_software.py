@@ -109,8 +109,8 @@ def test_archive_holds_the_workflow_and_nothing_else():
 
 
 def test_packed_workflow_runs(tmp_path):
-    with tarfile.open(fileobj=io.BytesIO(pack_workflow())) as archive:
-        archive.extractall(tmp_path, filter="data")
+    # Not by `tarfile`, whose filter Python has from 3.11.4 on only.
+    subprocess.run(["tar", "--extract", "--gzip", "-C", tmp_path], input=pack_workflow(), check=True, timeout=60)
     done = subprocess.run(
         ["make", "--directory", tmp_path, "--dry-run", "install"], capture_output=True, text=True, timeout=60
     )
