@@ -143,7 +143,7 @@ def test_node_that_is_lost_fails_the_job(fault, slurm, mend):
         slurm.start_node(NODES[1])
         wait_for("two idle nodes", lambda: slurm.get_states() == dict.fromkeys(NODES, "idle"), BOUND_S)
     assert f"SLURM-job '{job}' failed" in project.read_output()
-    mend(project, CLUSTERS, "--notemp")
+    mend(project)
 
 
 def test_job_over_its_time_is_ended_and_the_next_attempt_has_more(staged, fault, slurm, make_profile, finish):

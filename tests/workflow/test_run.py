@@ -58,21 +58,20 @@ def test_second_run_has_nothing_to_do(project):
     assert "Nothing to be done" in done.stdout + done.stderr
 
 
-def test_lost_shard_is_made_again_alone(finished):
-    shards = finished.directory / "shards/pairs"
+def test_lost_shard_is_made_again_alone(project):
+    shards = project.directory / "shards/pairs"
     before = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in shards.glob("*.parquet")}
     assert len(before) >= 3
     (shards / "shard-00001.parquet").unlink()
-    plan = finished.plan()
+    plan = project.plan()
     assert plan["embed"] == 1
     assert "fetch" not in plan
-    target = "shards/pairs/manifest.json"
-    done = finished.run(target)
+    done = project.run()
     assert done.returncode == 0, done.stderr
     after = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in shards.glob("*.parquet")}
     assert {name: data for name, (_, data) in after.items()} == {name: data for name, (_, data) in before.items()}
     assert [name for name in before if after[name][0] != before[name][0]] == ["shard-00001.parquet"]
-    assert "Nothing to be done" in "".join(finished.run("--dry-run", target).stdout)
+    assert "Nothing to be done" in "".join(project.run("--dry-run").stdout)
 
 
 def test_shortened_shard_is_made_again(project):
@@ -164,10 +163,9 @@ def test_interrupted_run_goes_on_where_it_ended(project, finished):
     assert done.returncode != 0
     assert not (finished.directory / "shards/pairs/manifest.json").exists()
     assert preview(finished) == read_example("An interrupted run")
-    names = ("shards/pairs/manifest.json", "results/pairs/cluster/clusters.h5", "results/pairs/binning.tsv")
-    done = finished.run(*names)
+    done = finished.run()
     assert done.returncode == 0, done.stdout + done.stderr
-    for name in names:
+    for name in ("shards/pairs/manifest.json", "results/pairs/cluster/clusters.h5", "results/pairs/binning.tsv"):
         assert (finished.directory / name).read_bytes() == (project.directory / name).read_bytes()
 
 
@@ -185,7 +183,7 @@ def test_damaged_shard_is_named_by_stage(finished):
     assert_refused(finished.run("staged/long"), "shard-00000.parquet", "checksum", "remedy")
     assert not (finished.directory / "staged/long").exists()
     shard.unlink()
-    assert finished.plan("staged/long") == {"embed": 1, "stage": 1}
+    assert finished.run("staged/long").returncode == 0
 
 
 @pytest.mark.parametrize(
