@@ -12,7 +12,14 @@ from mpi4py import MPI
 from readclade.clustering.calibration import Calibration, fit_calibration
 from readclade.clustering.composition import count_words
 from readclade.clustering.cores import Cores, make_link_matrix
-from readclade.clustering.discovery import _drop_small, _join_parts, _spread, find_clusters, set_remnants_apart
+from readclade.clustering.discovery import (
+    _drop_small,
+    _join_parts,
+    _keep_disjoint,
+    _spread,
+    find_clusters,
+    set_remnants_apart,
+)
 from readclade.clustering.markers import find_markers
 from readclade.clustering.separation import _measure_joined, get_least_distances, measure_distances, measure_joining
 from readclade.clustering.sequences import encode_sequences
@@ -349,6 +356,33 @@ def test_halves_join_where_together_they_hold_no_more_markers_than_a_genome(unli
     joined = _join_parts(replace(cores, markers=markers), np.where(half, 3, origin))
     assert joined.max() == 2
     assert count_errors(joined, origin) <= 2
+
+
+def test_parts_whose_chains_of_groups_go_on_in_one_another_are_one(unlinked):
+    cores, origin = unlinked
+    cores = replace(cores, is_short=True, markers=cores.markers.copy())
+    half = np.flatnonzero(origin == 0)[::2]
+    rest = np.flatnonzero(origin == 0)[1::2]
+    labels = origin.copy()
+    labels[half] = 3
+    for part in (half, rest):  # with so few, markers do not say whether they are halves
+        cores.markers[np.ix_(part, np.flatnonzero(cores.markers[part].any(axis=0))[5:])] = False
+    links = [np.stack([part[:-1], part[1:]]) for part in (half, rest)]
+
+    def join(*crossing):
+        first, second = np.sort(np.concatenate([*links, np.array([crossing]).T], axis=1), axis=0)
+        linked = make_link_matrix(len(cores), first, second, np.full(len(first), 3))
+        return _join_parts(replace(cores, links=linked), labels)
+
+    assert np.array_equal(join(half[4], rest[4]), labels)
+    joined = join(half[-1], rest[0])
+    assert joined.max() == 2
+    assert count_errors(joined, origin) <= 2
+
+
+def test_no_cluster_joins_two_at_once():
+    assert _keep_disjoint([(0, 1), (1, 2), (2, 3), (3, 4)]) == [(0, 1), (2, 3)]
+    assert _keep_disjoint([]) == []
 
 
 def test_a_number_that_is_given_is_kept_though_there_are_islands(three):

@@ -1,6 +1,7 @@
 """Clusters that are parts of one genome are told from two genomes, by reads that join them and by markers."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,8 +15,10 @@ from readclade.clustering.parts import (
     describe_clusters,
     find_alone,
     find_bridged,
+    find_ends,
     find_island,
     find_remnants,
+    list_continued,
     list_halves,
 )
 
@@ -232,3 +235,87 @@ def test_two_near_clusters_that_are_alone_are_one_genome(counts):
 )
 def test_others_that_are_alone_stay_two(case):
     assert find_alone(make(**{"near": 1.9} | case)) is None
+
+
+# Continued
+
+
+def chain_up(*groups: int) -> list[tuple[int, int]]:
+    """Return links that make a chain of the groups."""
+    return list(pairwise(groups))
+
+
+def test_ends_of_chains():
+    labels = np.array([0] * 7 + [1] * 3)
+    everything = np.arange(10)
+    chain = chain_up(*range(7))
+    assert np.flatnonzero(find_ends(make_cores(chain, 10), labels, everything)).tolist() == [0, 6]
+    assert np.flatnonzero(find_ends(make_cores(chain, 10), labels, np.array([2, 6]))).tolist() == [6]
+    overlapping = [*chain, (0, 2), (4, 6)]  # the second and the last but one are no joints any more
+    assert np.flatnonzero(find_ends(make_cores(overlapping, 10), labels, everything)).tolist() == [0, 1, 5, 6]
+    round_trip = [*chain, (0, 6)]  # of seven, whose far side is out of reach within three steps
+    assert not find_ends(make_cores([*round_trip, (7, 8), (8, 9)], 10), labels, np.array([7, 8, 9])).any()  # a stray's
+    assert not find_ends(make_cores([*chain, (6, 7)], 10), labels, np.array([7])).any()  # alone in its cluster
+
+
+def make_chains(crossing: tuple[int, int] = (5, 6), counts: tuple[int, int] = (3, 2), strays: int = 0):
+    """Return cores, labels and clusters: chains of six groups, linked as told, and a third cluster next to the first.
+
+    Args:
+        counts: of markers in the two clusters.
+        strays: how many of the second cluster's groups are not linked to the others.
+    """
+    links = [*chain_up(*range(6)), *chain_up(*range(6 + strays, 12)), crossing]
+    labels = np.repeat([0, 1, 2], 6)
+    cores = replace(make_cores(links, 18), is_short=True)
+    clusters = replace(make([*counts, 30], near=1.9, joining=0.04), is_short=True)
+    clusters.distances[0, 2] = clusters.distances[2, 0] = 1.3
+    markers = np.zeros((18, clusters.markers.shape[1]), bool)
+    for label in range(3):
+        markers[6 * label] = clusters.markers[label]
+    return replace(cores, markers=markers), labels, clusters
+
+
+def test_clusters_whose_chains_go_on_in_one_another_are_one_genome_though_another_is_nearer():
+    cores, labels, clusters = make_chains()
+    assert list_continued(cores, labels, clusters) == [(0, 1)]
+    assert find_bridged(clusters) is None
+    assert list_halves(clusters) == []
+    assert list_continued(cores, labels, replace(clusters, is_short=False)) == []
+
+
+def test_the_nearest_continued_clusters_come_first():
+    cores, labels, clusters = make_chains(counts=(30, 15))
+    both = make_cores([*chain_up(*range(6)), *chain_up(*range(6, 12)), *chain_up(*range(12, 18)), (5, 6), (11, 12)], 18)
+    clusters.distances[1, 2] = clusters.distances[2, 1] = 1.5
+    assert list_continued(replace(cores, links=both.links), labels, clusters) == [(1, 2), (0, 1)]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"crossing": (2, 6)},  # from within a chain
+        {"crossing": (5, 9)},
+        {"crossing": (5, 6), "strays": 3},  # from a chain of three
+        {"counts": (40, 30)},  # more than a genome holds
+    ],
+)
+def test_links_that_start_elsewhere_are_mistaken(case):
+    assert list_continued(*make_chains(**case)) == []
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"near": 2.1},
+        {"depths": (8.0, 4.0, 8.0)},
+        {"joining": 0.2},  # as many links as relatives have
+        {"counts": [3, 2, 30], "shared": 2},
+    ],
+)
+def test_chains_of_unlike_clusters_are_two_genomes(case):
+    cores, labels, _ = make_chains()
+    clusters = replace(make(**{"counts": [3, 2, 30], "near": 1.9, "joining": 0.04} | case), is_short=True)
+    markers = np.zeros((18, clusters.markers.shape[1]), bool)
+    markers[[0, 11]] = clusters.markers[:2]
+    assert list_continued(replace(cores, markers=markers), labels, clusters) == []

@@ -17,6 +17,7 @@ One process does this on a bounded number of groups; the thresholds and their ev
 """
 
 from collections.abc import Callable
+from itertools import chain
 
 import numpy as np
 from mpi4py import MPI
@@ -32,6 +33,7 @@ from readclade.clustering.parts import (
     find_bridged,
     find_island,
     find_remnants,
+    list_continued,
     list_halves,
 )
 from readclade.clustering.points import Points
@@ -159,18 +161,27 @@ def _join(cores: Cores, labels: np.ndarray, pairs: list[tuple[int, int]], fewest
 
 
 def _join_parts(cores: Cores, labels: np.ndarray) -> np.ndarray:
-    """Join what reads join, and islands to the clusters next to them, the nearest first; then halves of genomes, once.
+    """Join what reads join, and islands to the clusters next to them, the nearest first; then the rest of parts, once.
 
-    Once, for two genomes that were joined by mistake spread so far that others come near to them.
+    Once, for clusters of two compositions, or of two genomes by mistake, spread so far that others come near to them.
     """
     while count_clusters(labels) > 1:
         clusters = describe_clusters(cores, labels)
         pair = find_bridged(clusters) or find_island(clusters) or find_alone(clusters)
         if pair is None:
-            halves = list_halves(clusters)
-            return _join(cores, labels, halves, 1) if halves else labels
+            pairs = _keep_disjoint(list_halves(clusters) + list_continued(cores, labels, clusters))
+            return _join(cores, labels, pairs, 1) if pairs else labels
         labels = _join(cores, labels, [pair], 1)
     return labels
+
+
+def _keep_disjoint(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return the pairs that no earlier one of them shares a cluster with."""
+    kept = []
+    for pair in pairs:
+        if set(pair).isdisjoint(chain.from_iterable(kept)):
+            kept.append(pair)
+    return kept
 
 
 def set_remnants_apart(cores: Cores, labels: np.ndarray) -> tuple[np.ndarray, int]:

@@ -1,8 +1,9 @@
 """Clusters that are parts of one genome, as reads that join them tell, and genes that genomes have once.
 
-All are each other's nearest and of like depth. *Bridged* parts: reads run from one into the other. *Islands*: far fewer
-markers than a genome has. *Halves*: the markers of one genome between them. *Alone*: nothing else is in the sample, and
-they lie nearer than two genomes mostly do. What is too short and poor for a genome, and near none, is a *remnant*. The
+All are of like depth, and all but *continued* ones each other's nearest. *Bridged* parts: reads run from one into the
+other. *Islands*: far fewer markers than a genome has. *Halves*: the markers of one genome between them. *Continued*
+parts: where a chain of linked groups ends in one, the other goes on. *Alone*: nothing else is in the sample, and they
+lie nearer than two genomes mostly do. What is too short and poor for a genome, and near none, is a *remnant*. The
 evidence stands in docs/clustering.md.
 """
 
@@ -36,6 +37,11 @@ _LONG = 40_000  # of genome, or of bases where depth is unknown; the median grou
 _SHARED = 0.1  # of the fewer markers, or one: what a genome holds twice
 _WHOLE = 1.6  # times the markers of the median other cluster: two genomes hold more
 _ALONE_DISTANCE = 2.0
+# Continued parts.
+_CONTINUED_DISTANCE = 2.0
+_HOPS = 3  # within which a chain's ends are told
+_CHAIN = 4  # groups; fewer are a stray's
+_RELATED = 0.15  # of the links of `joining`: the conserved genes of relatives make more
 
 
 @dataclass(frozen=True)
@@ -86,10 +92,14 @@ class Clusters:
         is_known = self.depths[a] >= _DEEP and others.any()
         return bool(is_known and self.stretches[a] <= _TINY * np.median(self.stretches[others]))
 
-    def share_markers(self, a: int, b: int) -> bool:
-        """Whether more markers are in both than a genome holds twice."""
+    def share_markers(self, a: int, b: int, shared: int | None = None) -> bool:
+        """Whether more markers are in both than a genome holds twice.
+
+        Args:
+            shared: how many; as counted where they are each other's nearest.
+        """
         fewer = self.markers[[a, b]].sum(axis=1).min()
-        return self.shared[a, b] > max(_SHARED * fewer, 1)
+        return (self.shared[a, b] if shared is None else shared) > max(_SHARED * fewer, 1)
 
     def are_whole(self, a: int, b: int) -> bool:
         """Whether together they hold no more markers than a genome, as far as the other clusters tell."""
@@ -204,3 +214,52 @@ def list_halves(clusters: Clusters) -> list[tuple[int, int]]:
         return are_told and not clusters.share_markers(a, b) and clusters.are_whole(a, b)
 
     return [(a, b) for _, a, b in clusters.list_pairs(_HALF_DISTANCE) if are_halves(a, b)]
+
+
+def list_continued(cores: Cores, labels: np.ndarray, clusters: Clusters) -> list[tuple[int, int]]:
+    """Return the clusters, two by two, the nearest first, that are parts of one genome, one continuing the other.
+
+    A link joins the end of a chain of linked groups in the one to such an end in the other. Mistaken links start
+    anywhere, and from strays. Groups of long reads are so few that chains have no such ends. What is next to a genome's
+    part by composition may be another genome, so they need not be each other's nearest.
+
+    Args:
+        labels: (G,), of the clusters.
+    """
+    if not clusters.is_short:
+        return []
+    is_near = (clusters.distances < _CONTINUED_DISTANCE) & (clusters.joining < _RELATED)
+    first, second = (side.astype(np.int64) for side in cores.links.nonzero())
+    is_crossing = (labels[first] < labels[second]) & is_near[labels[first], labels[second]]
+    first, second = first[is_crossing], second[is_crossing]
+    are_ends = find_ends(cores, labels, np.union1d(first, second))
+    joined = labels[np.stack([first, second])[:, are_ends[first] & are_ends[second]]]
+
+    def are_continued(a: int, b: int) -> bool:
+        shared = count_shared(cores, labels == a, labels == b)
+        is_one = not clusters.share_markers(a, b, shared) and clusters.are_whole(a, b)
+        return bool(clusters.are_alike(a)[b] and is_one)
+
+    found = [(a, b) for a, b in np.unique(joined, axis=1).T.tolist() if are_continued(a, b)]
+    return sorted(found, key=lambda pair: clusters.distances[pair])
+
+
+def find_ends(cores: Cores, labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return (G,) bool: which of the groups are ends of chains of linked groups of their clusters.
+
+    What is linked to an end within its cluster stays together when the end is taken away.
+
+    Args:
+        labels: (G,).
+        groups: (N,) indices.
+    """
+    are_ends = np.zeros(len(labels), bool)
+    for group in groups.tolist():
+        near = np.array([group])
+        for _ in range(_HOPS):
+            reached = np.unique(cores.links[near].indices)
+            near = np.union1d(near, reached[labels[reached] == labels[group]])
+        others = near[near != group]
+        if len(others) >= _CHAIN - 1:
+            are_ends[group] = connected_components(cores.links[others][:, others], directed=False)[0] == 1
+    return are_ends
