@@ -258,17 +258,19 @@ def test_ends_of_chains():
     assert not find_ends(make_cores([*chain, (6, 7)], 10), labels, np.array([7])).any()  # alone in its cluster
 
 
-def make_chains(crossing: tuple[int, int] = (5, 6), counts: tuple[int, int] = (3, 2), strays: int = 0):
+def make_chains(crossing: tuple[int, int] = (5, 6), counts: tuple[int, int] = (8, 2), strays: int = 0, stretch=0.5):
     """Return cores, labels and clusters: chains of six groups, linked as told, and a third cluster next to the first.
 
     Args:
         counts: of markers in the two clusters.
         strays: how many of the second cluster's groups are not linked to the others.
+        stretch: of the second cluster; of the others, 1.
     """
     links = [*chain_up(*range(6)), *chain_up(*range(6 + strays, 12)), crossing]
     labels = np.repeat([0, 1, 2], 6)
     cores = replace(make_cores(links, 18), is_short=True)
-    clusters = replace(make([*counts, 30], near=1.9, joining=0.04), is_short=True)
+    stretches = (1.0, stretch, 1.0)
+    clusters = replace(make([*counts, 30], stretches, near=1.9, joining=0.04), is_short=True)
     clusters.distances[0, 2] = clusters.distances[2, 0] = 1.3
     markers = np.zeros((18, clusters.markers.shape[1]), bool)
     for label in range(3):
@@ -276,7 +278,7 @@ def make_chains(crossing: tuple[int, int] = (5, 6), counts: tuple[int, int] = (3
     return replace(cores, markers=markers), labels, clusters
 
 
-def test_clusters_whose_chains_go_on_in_one_another_are_one_genome_though_another_is_nearer():
+def test_an_island_whose_chains_go_on_in_another_cluster_is_part_of_it_though_a_third_is_nearer():
     cores, labels, clusters = make_chains()
     assert list_continued(cores, labels, clusters) == [(0, 1)]
     assert find_bridged(clusters) is None
@@ -285,10 +287,19 @@ def test_clusters_whose_chains_go_on_in_one_another_are_one_genome_though_anothe
 
 
 def test_the_nearest_continued_clusters_come_first():
-    cores, labels, clusters = make_chains(counts=(30, 15))
+    cores, labels, clusters = make_chains()
     both = make_cores([*chain_up(*range(6)), *chain_up(*range(6, 12)), *chain_up(*range(12, 18)), (5, 6), (11, 12)], 18)
     clusters.distances[1, 2] = clusters.distances[2, 1] = 1.5
     assert list_continued(replace(cores, links=both.links), labels, clusters) == [(1, 2), (0, 1)]
+
+
+def test_most_links_must_join_ends():
+    cores, labels, clusters = make_chains()
+    links = [*chain_up(*range(6)), *chain_up(*range(6, 12)), (5, 6)]
+    others = [(2, 8), (3, 8), (2, 9), (3, 9)]
+    for count, found in ((3, [(0, 1)]), (4, [])):  # of which links, one in four and one in five
+        crossing = make_cores([*links, *others[:count]], 18).links
+        assert list_continued(replace(cores, links=crossing), labels, clusters) == found
 
 
 @pytest.mark.parametrize(
@@ -297,7 +308,8 @@ def test_the_nearest_continued_clusters_come_first():
         {"crossing": (2, 6)},  # from within a chain
         {"crossing": (5, 9)},
         {"crossing": (5, 6), "strays": 3},  # from a chain of three
-        {"counts": (40, 30)},  # more than a genome holds
+        {"counts": (30, 8)},  # as many as a genome may have
+        {"stretch": 1.0},  # as long as the others: a genome of unknown markers
     ],
 )
 def test_links_that_start_elsewhere_are_mistaken(case):
@@ -310,12 +322,13 @@ def test_links_that_start_elsewhere_are_mistaken(case):
         {"near": 2.1},
         {"depths": (8.0, 4.0, 8.0)},
         {"joining": 0.2},  # as many links as relatives have
-        {"counts": [3, 2, 30], "shared": 2},
+        {"counts": [8, 2, 30], "shared": 2},
     ],
 )
 def test_chains_of_unlike_clusters_are_two_genomes(case):
     cores, labels, _ = make_chains()
-    clusters = replace(make(**{"counts": [3, 2, 30], "near": 1.9, "joining": 0.04} | case), is_short=True)
+    options = {"counts": [8, 2, 30], "stretches": (1.0, 0.5, 1.0), "near": 1.9, "joining": 0.04}
+    clusters = replace(make(**options | case), is_short=True)
     markers = np.zeros((18, clusters.markers.shape[1]), bool)
     markers[[0, 11]] = clusters.markers[:2]
     assert list_continued(replace(cores, markers=markers), labels, clusters) == []

@@ -2,8 +2,8 @@
 
 All are of like depth, and all but *continued* ones each other's nearest. *Bridged* parts: reads run from one into the
 other. *Islands*: far fewer markers than a genome has. *Halves*: the markers of one genome between them. *Continued*
-parts: where a chain of linked groups ends in one, the other goes on. *Alone*: nothing else is in the sample, and they
-lie nearer than two genomes mostly do. What is too short and poor for a genome, and near none, is a *remnant*. The
+islands: where a chain of linked groups ends in the one, the other goes on. *Alone*: nothing else is in the sample, and
+they lie nearer than two genomes mostly do. What is too short and poor for a genome, and near none, is a *remnant*. The
 evidence stands in docs/clustering.md.
 """
 
@@ -37,11 +37,12 @@ _LONG = 40_000  # of genome, or of bases where depth is unknown; the median grou
 _SHARED = 0.1  # of the fewer markers, or one: what a genome holds twice
 _WHOLE = 1.6  # times the markers of the median other cluster: two genomes hold more
 _ALONE_DISTANCE = 2.0
-# Continued parts.
+# Continued islands, of short reads.
 _CONTINUED_DISTANCE = 2.0
 _HOPS = 3  # within which a chain's ends are told
 _CHAIN = 4  # groups; fewer are a stray's
 _RELATED = 0.15  # of the links of `joining`: the conserved genes of relatives make more
+_TO_ENDS = 0.25  # of the links between two clusters: mistaken ones start anywhere
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,19 @@ class Clusters:
         """Return (K,) bool: which clusters are as deep as `a`."""
         return np.abs(np.log(self.depths / self.depths[a])) < _LIKE_DEPTH
 
-    def are_poor(self) -> np.ndarray:
-        """Return (K,) bool: which clusters have far fewer markers than their stretch lets expect."""
+    def are_poor(self, chance: float = _CHANCE) -> np.ndarray:
+        """Return (K,) bool: which clusters have far fewer markers than their stretch lets expect.
+
+        Args:
+            chance: at most, that a genome has so few; 1 does not ask for it.
+        """
         counts = self.markers.sum(axis=1)
         expected = counts.sum() * self.stretches / self.stretches.sum()
-        return (counts <= _FEW * expected) & (pdtr(counts, expected) <= _CHANCE)
+        return (counts <= _FEW * expected) & (pdtr(counts, expected) <= chance)
+
+    def are_short(self) -> np.ndarray:
+        """Return (K,) bool: which clusters are shorter than genomes mostly are here."""
+        return self.stretches <= _SHORT * np.median(self.stretches)
 
     def is_tiny(self, a: int) -> bool:
         """Whether a cluster is far shorter than the others that are as deep, where depth is known."""
@@ -167,7 +176,7 @@ def find_island(clusters: Clusters) -> tuple[int, int] | None:
     marker is in both, as many would be if both were genomes. Or the one is far shorter than what is as deep.
     """
     counts, stretches = clusters.markers.sum(axis=1), clusters.stretches
-    poor = clusters.are_poor() & (stretches <= _SHORT * np.median(stretches))
+    poor = clusters.are_poor() & clusters.are_short()
 
     def is_island(distance: float, a: int, b: int) -> bool:
         """Whether `a` is one in `b`."""
@@ -217,11 +226,11 @@ def list_halves(clusters: Clusters) -> list[tuple[int, int]]:
 
 
 def list_continued(cores: Cores, labels: np.ndarray, clusters: Clusters) -> list[tuple[int, int]]:
-    """Return the clusters, two by two, the nearest first, that are parts of one genome, one continuing the other.
+    """Return the clusters, two by two, the nearest first, of which one is an island that continues the other.
 
-    A link joins the end of a chain of linked groups in the one to such an end in the other. Mistaken links start
-    anywhere, and from strays. Groups of long reads are so few that chains have no such ends. What is next to a genome's
-    part by composition may be another genome, so they need not be each other's nearest.
+    Links join the ends of chains of linked groups in the one to such ends in the other. Mistaken links start anywhere,
+    and from strays. Groups of long reads are so few that chains have no such ends. The link replaces some of what else
+    tells an island: another genome may be nearer by composition, and it may be so short that chance makes it poor.
 
     Args:
         labels: (G,), of the clusters.
@@ -233,14 +242,17 @@ def list_continued(cores: Cores, labels: np.ndarray, clusters: Clusters) -> list
     is_crossing = (labels[first] < labels[second]) & is_near[labels[first], labels[second]]
     first, second = first[is_crossing], second[is_crossing]
     are_ends = find_ends(cores, labels, np.union1d(first, second))
-    joined = labels[np.stack([first, second])[:, are_ends[first] & are_ends[second]]]
+    to_ends = are_ends[first] & are_ends[second]
+    between = labels[np.stack([first, second], axis=1)]
+    poor = clusters.are_poor(chance=1) & clusters.are_short()
 
     def are_continued(a: int, b: int) -> bool:
+        share = to_ends[(between == (a, b)).all(axis=1)].mean()
+        is_island = clusters.are_alike(a)[b] and (poor[a] or poor[b])
         shared = count_shared(cores, labels == a, labels == b)
-        is_one = not clusters.share_markers(a, b, shared) and clusters.are_whole(a, b)
-        return bool(clusters.are_alike(a)[b] and is_one)
+        return bool(is_island and share >= _TO_ENDS and not clusters.share_markers(a, b, shared))
 
-    found = [(a, b) for a, b in np.unique(joined, axis=1).T.tolist() if are_continued(a, b)]
+    found = [(a, b) for a, b in np.unique(between[to_ends], axis=0).tolist() if are_continued(a, b)]
     return sorted(found, key=lambda pair: clusters.distances[pair])
 
 
