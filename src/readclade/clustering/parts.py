@@ -237,20 +237,20 @@ def list_continued(cores: Cores, labels: np.ndarray, clusters: Clusters) -> list
     """
     if not clusters.is_short:
         return []
-    is_near = (clusters.distances < _CONTINUED_DISTANCE) & (clusters.joining < _RELATED)
+    poor = clusters.are_poor(chance=1) & clusters.are_short()
+    may_be = (clusters.distances < _CONTINUED_DISTANCE) & (clusters.joining < _RELATED)
+    may_be &= (poor[:, None] | poor) & np.stack([clusters.are_alike(a) for a in range(len(poor))])
     first, second = (side.astype(np.int64) for side in cores.links.nonzero())
-    is_crossing = (labels[first] < labels[second]) & is_near[labels[first], labels[second]]
+    is_crossing = (labels[first] < labels[second]) & may_be[labels[first], labels[second]]
     first, second = first[is_crossing], second[is_crossing]
     are_ends = find_ends(cores, labels, np.union1d(first, second))
     to_ends = are_ends[first] & are_ends[second]
     between = labels[np.stack([first, second], axis=1)]
-    poor = clusters.are_poor(chance=1) & clusters.are_short()
 
     def are_continued(a: int, b: int) -> bool:
         share = to_ends[(between == (a, b)).all(axis=1)].mean()
-        is_island = clusters.are_alike(a)[b] and (poor[a] or poor[b])
         shared = count_shared(cores, labels == a, labels == b)
-        return bool(is_island and share >= _TO_ENDS and not clusters.share_markers(a, b, shared))
+        return bool(share >= _TO_ENDS and not clusters.share_markers(a, b, shared))
 
     found = [(a, b) for a, b in np.unique(between[to_ends], axis=0).tolist() if are_continued(a, b)]
     return sorted(found, key=lambda pair: clusters.distances[pair])
