@@ -12,7 +12,8 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from s3_server import WEED, S3Server
+
+from tests.s3_server import WEED, S3Server
 
 Record = tuple[str, str, str]  # name, sequence, qualities
 

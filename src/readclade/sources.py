@@ -29,12 +29,12 @@ def _find_imports(path: Path) -> list[Path]:
     modules = []
     for node in _walk_statements(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "readclade":
-            package = _LIBRARY.joinpath(*node.module.split(".")[1:])
-            modules += (
-                [package] if package.with_suffix(".py").exists() else [package / name.name for name in node.names]
-            )
-    files = [module.with_suffix(".py") for module in modules if module.name not in _HARMLESS]
-    return [file for file in files if file.exists()]
+            package = node.module.split(".")[1:]
+            names = [package, *([*package, name.name] for name in node.names)]
+            modules += [name for name in names if name and ".".join(name) not in _HARMLESS]
+    paths = [_LIBRARY.joinpath(*module) for module in modules]
+    files = [file for path in paths for file in (path.with_suffix(".py"), path / "__init__.py")]
+    return [file for file in files if file.exists() and file.stat().st_size]
 
 
 def _walk_statements(node: ast.AST) -> Iterator[ast.AST]:

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from projects import ROOT, Project, lay_over, merge, wait
-from ray_head import RayHead
-from s3_server import S3Server
-from start_cluster import Cluster, explain_absence, run_cluster
+
+from tests.cluster.projects import ROOT, Project, lay_over, merge, wait
+from tests.cluster.start_cluster import Cluster, explain_absence, run_cluster
+from tests.ray_head import RayHead
+from tests.s3_server import S3Server
 
 DEMO = ROOT / "demo"
 FRAGMENTS = 2000

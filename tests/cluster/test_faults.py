@@ -10,8 +10,9 @@ import subprocess
 
 import psutil
 import pytest
-from projects import Project, wait
-from start_cluster import NODES, find_processes, wait_for
+
+from tests.cluster.projects import Project, wait
+from tests.cluster.start_cluster import NODES, find_processes, wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 # Far above what any of this takes on a quiet machine, far below "for ever".

@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from run_clusterings import JOBS
 
 from readclade.files import hash_file
 from readclade.manifest import read_manifest
+from tests.mpi.run_clusterings import JOBS
 
 pytestmark = pytest.mark.mpi
 

@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from replay_server import serve
 
 from readclade import downloads
 from readclade.downloads import Patience, Source, fetch_file, fetch_text
 from readclade.errors import InputError
+from tests.replay_server import serve
 
 DATA = gzip.compress(b"@read\nACGT\n+\nIIII\n" + random.Random(1).randbytes(3_000_000))
 OTHER = gzip.compress(random.Random(2).randbytes(3_100_000))

@@ -10,7 +10,6 @@ import sys
 import pyarrow.parquet as pq
 import pytest
 from ray.cluster_utils import Cluster
-from s3_server import S3Server
 
 from readclade import embedding, shard_store, storage
 from readclade.embedding import ShardEmbedder, embed_reads
@@ -19,6 +18,7 @@ from readclade.kmer import KmerEmbedder
 from readclade.manifest import read_manifest
 from readclade.reads import summarise_reads
 from readclade.tables import Lane
+from tests.s3_server import S3Server
 
 SHARDS = 5
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from run_folder import RunFolder, add_sample, make_run, write_config
 
 from readclade.errors import ConfigError, InputError
 from readclade.files import hash_file
 from readclade.report import write_report
 from readclade.results import choose_fragments
+from tests.unit.run_folder import RunFolder, add_sample, make_run, write_config
 
 ROOT = Path(__file__).parents[2]
 GENOMES = ("Bacillus_subtilis", "other", "none")

@@ -6,7 +6,6 @@ import json
 import shutil
 
 import pytest
-from replay_server import serve
 
 from readclade.downloads import Patience
 from readclade.errors import InputError
@@ -15,6 +14,7 @@ from readclade.lanes import has_lost_files, read_lanes, write_lanes
 from readclade.reads import summarise_reads
 from readclade.tables import INTERLEAVED, Lane
 from readclade.transfers import bring_lanes, get_path
+from tests.replay_server import serve
 
 QUICK = Patience(tries=3, timeout_s=5, pause_s=0.01)
 

@@ -19,8 +19,6 @@ import psutil
 import pytest
 import ray
 import requests
-from ray_head import RayHead, get_free_ports
-from test_documented_commands import REMOTE_PAGE, REMOTE_SCRIPT, find_commands, find_example
 
 from readclade import embedding, storage
 from readclade.errors import ConfigError
@@ -28,6 +26,8 @@ from readclade.job_server import check_cluster, connect
 from readclade.manifest import read_manifest
 from readclade.reads import summarise_reads
 from readclade.tables import Lane
+from tests.ray_head import RayHead, get_free_ports
+from tests.workflow.test_documented_commands import REMOTE_PAGE, REMOTE_SCRIPT, find_commands, find_example
 
 pytestmark = pytest.mark.workflow
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,8 @@ import os
 import shutil
 
 import pytest
-from replay_server import serve
+
+from tests.replay_server import serve
 
 pytestmark = pytest.mark.workflow
 
