@@ -28,7 +28,7 @@ from readclade.cami import read_binning
 from readclade.cli import make_parser, make_reporter, run
 from readclade.errors import ConfigError, InputError, ReadcladeError
 from readclade.evaluation import evaluate_binnings
-from readclade.files import write_atomically
+from readclade.storage.files import write_atomically
 from readclade.tables import Sample, read_samples
 
 _COLUMNS = (

@@ -31,7 +31,7 @@ from readclade.clustering.progress import Progress
 from readclade.embedders import get_embedder
 from readclade.errors import ReadcladeError
 from readclade.evaluation import evaluate_binnings
-from readclade.files import write_atomically
+from readclade.storage.files import write_atomically
 from readclade.tables import Sample
 
 # The embedders that need no weights, as options of embed_fragments.py.

@@ -26,10 +26,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from readclade.cli import make_parser, run
-from readclade.files import hash_file
 from readclade.manifest import Manifest, Shard
 from readclade.staging import stage_shards
-from readclade.storage import upload_file
+from readclade.storage.files import hash_file
+from readclade.storage.locations import upload_file
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from s3_server import S3Server

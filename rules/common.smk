@@ -12,9 +12,10 @@ from snakemake.exceptions import WorkflowError
 BASEDIR = Path(workflow.basedir)
 sys.path.insert(0, str(BASEDIR / "src"))
 
-from readclade import hub, shard_store, storage, tables
+from readclade import hub, shard_store, tables
+from readclade.storage import locations
 from readclade.errors import ReadcladeError
-from readclade.files import write_atomically
+from readclade.storage.files import write_atomically
 from readclade.lanes import has_lost_files
 from readclade.manifest import read_manifest
 from readclade.remote import is_downloaded, is_remote
@@ -43,7 +44,7 @@ except ReadcladeError as error:
     raise WorkflowError(str(error)) from None
 
 
-OBJECTS = storage.Lookup(tables.PARSE_PATIENCE_S)
+OBJECTS = locations.Lookup(tables.PARSE_PATIENCE_S)
 
 
 wildcard_constraints:
@@ -141,7 +142,7 @@ def get_object_versions(wildcards):
         f"{path} {get_object_version(path)}"
         for lane in SAMPLES[wildcards.sample].lanes
         for path in lane.paths
-        if storage.is_s3(path)
+        if locations.is_s3(path)
     ]
 
 

@@ -20,7 +20,7 @@ from readclade.options import (
     get_embedding_words,
     parse_embedding_options,
 )
-from readclade.storage import join
+from readclade.storage.locations import join
 from readclade.submission import Request, embed_remotely
 
 

@@ -10,7 +10,7 @@ The receipt lists every file with its checksum; it is written last, here and as 
 from pathlib import Path
 
 from readclade.cli import make_parser, make_reporter, run
-from readclade.syncing import sync_results
+from readclade.storage.syncing import sync_results
 
 
 def main() -> None:

@@ -23,8 +23,8 @@ from genome_list import LIST, SPLITS, Genome, hash_records, read_genomes
 
 from readclade.cli import make_parser, make_reporter, run
 from readclade.errors import InputError, ReadcladeError
-from readclade.files import remove_leftovers, replace_when_done
 from readclade.simulation import write_gzip
+from readclade.storage.files import remove_leftovers, replace_when_done
 
 LINE_BP = 80
 report = make_reporter("fetch_genomes")

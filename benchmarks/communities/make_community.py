@@ -25,7 +25,6 @@ from genome_list import LIST, SPLITS, Genome, hash_records, read_genomes
 
 from readclade.cli import make_parser, make_reporter, run
 from readclade.errors import ConfigError, InputError
-from readclade.files import write_atomically
 from readclade.simulation import (
     check_art,
     describe_long_reads,
@@ -35,6 +34,7 @@ from readclade.simulation import (
     write_sample,
     write_table,
 )
+from readclade.storage.files import write_atomically
 
 PRESETS = Path(__file__).with_name("presets.tsv")
 PLATFORMS = {"pairs": "illumina", "long": "ont", "hifi": "pacbio"}

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from infra.catalog.tables import COLUMNS, SOURCES
 from readclade.cli import make_parser, make_reporter, run
 from readclade.errors import InputError
-from readclade.files import replace_when_done
+from readclade.storage.files import replace_when_done
 
 _TYPES = {"string": pa.string(), "bigint": pa.int64(), "int": pa.int32(), "float": pa.float32(), "double": pa.float64()}
 _BATCH_ROWS = 1 << 20

@@ -13,8 +13,8 @@ import torch
 from readclade import dnabert2
 from readclade.ahead import one_behind, read_ahead
 from readclade.errors import ConfigError, InputError
-from readclade.files import hash_file
 from readclade.hub import MODELS, find_model
+from readclade.storage.files import hash_file
 from readclade.windows import LEAST_BASES, cut_windows, load_tokenizer, make_batches, split_chunks, tokenize
 
 _VERSION = "3"  # raise it when the same weights would give another vector

@@ -18,11 +18,10 @@ from pathlib import Path
 import numpy as np
 import ray
 
-from readclade import shard_store, storage
+from readclade import shard_store
 from readclade.ahead import map_ahead, read_ahead
 from readclade.embedders import Embedder, get_embedder
 from readclade.errors import InputError, StorageError
-from readclade.files import hash_file
 from readclade.fragments import read_batches
 from readclade.manifest import Manifest, Shard
 from readclade.metrics import ActorMetrics, Usage, from_row, to_row
@@ -31,6 +30,8 @@ from readclade.ray_session import run_tasks, running_ray
 from readclade.reads import check_reads, load_reads
 from readclade.shards import Batch, write_shard
 from readclade.sources import find_sources
+from readclade.storage import locations
+from readclade.storage.files import hash_file
 
 _PROGRESS = "progress.json"
 _MANIFEST = "manifest.json"
@@ -68,7 +69,7 @@ class ShardEmbedder:
     """The Ray Data actor: loads the embedder once, then makes one shard after another."""
 
     def __init__(self, reads_path: str, out: str, parameters: dict):
-        self._folder = storage.get_folder(reads_path)
+        self._folder = locations.get_folder(reads_path)
         self._reads = load_reads(reads_path)
         self._out = out
         # Read from the file: Ray restarts an actor safely only with small arguments.
@@ -124,11 +125,11 @@ class ShardEmbedder:
             return write_shard(path, projected, self._projection.d)
 
         name = shard_store.get_shard_file(index, self._out, self._edition)
-        if not storage.is_s3(self._out):
+        if not locations.is_s3(self._out):
             return write(Path(self._out) / name)
         with tempfile.TemporaryDirectory(prefix="readclade-") as folder:
             shard = write(Path(folder) / name)
-            storage.upload_file(Path(folder) / name, storage.join(self._out, name), shard.sha256)
+            locations.upload_file(Path(folder) / name, locations.join(self._out, name), shard.sha256)
         return shard
 
 
@@ -163,7 +164,7 @@ def embed_reads(
     reads_path, out = str(reads_path), str(out).rstrip("/")
     reads = load_reads(reads_path)
     embedder = get_embedder(embedder_name, parameters)
-    storage.prepare_folder(out)
+    locations.prepare_folder(out)
     fingerprint = get_fingerprint(reads, embedder, d)
     done = _load_progress(out, fingerprint)
     if done is not None and done.shards:
@@ -183,14 +184,14 @@ def embed_reads(
                 }
                 done = Manifest(reads["sample"], reads["platform"], description, results[-1].d, fingerprint, ())
             done = _embed_missing(done, reads_path, out, reads, parameters, actors, gpus, report)
-        storage.prepare_folder(out)  # Ray has replaced actors that died: what they had begun to write is still there
+        locations.prepare_folder(out)  # Ray has replaced actors that died: what they had begun to write is still there
     _write(done, out, _MANIFEST)
     return done
 
 
 def _fit_projection(reads_path: str, embedder_name: str, parameters: dict, d: int) -> Projection:
     embedder = get_embedder(embedder_name, parameters)
-    return fit_first_fragments(load_reads(reads_path), storage.get_folder(reads_path), embedder, d)
+    return fit_first_fragments(load_reads(reads_path), locations.get_folder(reads_path), embedder, d)
 
 
 def _embed_missing(done: Manifest, reads_path, out, reads, parameters, actors, gpus, report) -> Manifest:
@@ -201,13 +202,13 @@ def _embed_missing(done: Manifest, reads_path, out, reads, parameters, actors, g
     files = [shard_store.get_shard_file(index, out, edition) for index in range(len(reads["shards"]))]
     shards = {shard.file: shard for shard in done.shards}
     missing = [index for index, file in enumerate(files) if file not in shards]
-    storage.delete(storage.join(out, _MANIFEST))  # where it stands, all shards stand
+    locations.delete(locations.join(out, _MANIFEST))  # where it stands, all shards stand
     _write(done, out, _PROGRESS)
     told = time.monotonic()
     for shard in _run_actors(reads_path, out, parameters, missing, actors, report, reads, gpus):
         shards[shard.file] = shard
         done = replace(done, shards=tuple(shards[file] for file in sorted(shards)))
-        if not storage.is_s3(out) or time.monotonic() - told > _S3_PAUSE_S:
+        if not locations.is_s3(out) or time.monotonic() - told > _S3_PAUSE_S:
             _write(done, out, _PROGRESS)
             told = time.monotonic()
     _write(done, out, _PROGRESS)
@@ -215,27 +216,27 @@ def _embed_missing(done: Manifest, reads_path, out, reads, parameters, actors, g
 
 
 def _write(manifest: Manifest, out: str, name: str) -> None:
-    storage.write_bytes(storage.join(out, name), manifest.to_json().encode())
+    locations.write_bytes(locations.join(out, name), manifest.to_json().encode())
 
 
 def _remove_stale(out: str, edition: str) -> None:
     """Remove the manifest and the shards that an earlier run made from other reads or by another embedder."""
-    names = [name for name in storage.list_sizes(out) if shard_store.is_stale(name, out, edition)]
+    names = [name for name in locations.list_sizes(out) if shard_store.is_stale(name, out, edition)]
     if names:
-        storage.delete(storage.join(out, _MANIFEST))
+        locations.delete(locations.join(out, _MANIFEST))
     for name in names:
-        storage.delete(storage.join(out, name))
+        locations.delete(locations.join(out, name))
 
 
 def _read_progress(out: str) -> Manifest:
-    progress = json.loads(storage.read_bytes(storage.join(out, _PROGRESS)))
+    progress = json.loads(locations.read_bytes(locations.join(out, _PROGRESS)))
     shards = tuple(Shard(**shard) for shard in progress.pop("shards"))
     return Manifest(**progress, shards=shards)
 
 
 def _load_progress(out: str, fingerprint: str) -> Manifest | None:
     """Return what an earlier run left whole, or None where there is nothing that fits."""
-    if storage.find(storage.join(out, _PROGRESS)) is None:
+    if locations.find(locations.join(out, _PROGRESS)) is None:
         return None
     try:
         manifest = _read_progress(out)

@@ -21,9 +21,9 @@ import dnaio
 import rapidgzip
 from isal import igzip, isal_zlib
 
-from readclade import storage
 from readclade.compression import MAGIC_BYTES, DamagedError, MemberStream, find_compression
 from readclade.errors import InputError
+from readclade.storage import locations
 from readclade.tables import INTERLEAVED, Lane
 
 _BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
@@ -48,7 +48,7 @@ def get_compression(path: str) -> str:
 def _open(path: str, etag: str | None = None) -> tuple[BinaryIO, str]:
     """Open a file at its beginning, and tell its compression."""
     try:
-        file = storage.open_read(path, etag)
+        file = locations.open_read(path, etag)
         compression = find_compression(file.read(MAGIC_BYTES))
         file.seek(0)
     except OSError as error:
@@ -70,7 +70,7 @@ def _check_bgzip_end(path: str) -> None:
 
     The SAM specification, section 4.1.2, puts an empty block at the end of every BGZF file for this purpose.
     """
-    with storage.open_read(path) as file:
+    with locations.open_read(path) as file:
         head = file.read(18)
         if head[3:4] != b"\x04" or head[12:14] != b"BC":
             return
@@ -190,7 +190,7 @@ class TrackedStream:
 
     def get_read_error(self) -> InputError | None:
         """Return what went wrong with the file below, where the decompression hides it; None if nothing."""
-        return storage.get_read_error(self._file)
+        return locations.get_read_error(self._file)
 
     def close(self) -> None:
         """Close the stream and the file below."""
@@ -255,25 +255,25 @@ def open_range(path: str, begin: int, end: int, index: str | None, etag: str | N
         file.close()
         return open_range(index, begin, end, index + INDEX_SUFFIXES["gzip"])
     if not compression:
-        storage.stop_reading_ahead(file, end)
+        locations.stop_reading_ahead(file, end)
         stream = file
     elif compression == "zstd":
         stream = MemberStream(file, compression)
     elif compression == "bzip2":
         stream = rapidgzip.IndexedBzip2File(_choose_source(path, file), parallelization=1)
         if index is not None:
-            offsets = json.loads(storage.read_bytes(index))
+            offsets = json.loads(locations.read_bytes(index))
             stream.set_block_offsets({int(at): offset for at, offset in offsets.items()})
     else:
         stream = rapidgzip.open(_choose_source(path, file), parallelization=1)
         if index is not None:
-            stream.import_index(io.BytesIO(storage.read_bytes(index)))
+            stream.import_index(io.BytesIO(locations.read_bytes(index)))
     return TrackedStream(_Range(stream, begin, end), path, file, compression)
 
 
 def _choose_source(path: str, file: BinaryIO) -> str | BinaryIO:
     """Return what rapidgzip reads best: it opens a local path once for each of its threads."""
-    return file if storage.is_s3(path) else path
+    return file if locations.is_s3(path) else path
 
 
 def write_seek_index(path: str, index: str, threads: int = 1, etag: str | None = None) -> None:
@@ -287,11 +287,11 @@ def write_seek_index(path: str, index: str, threads: int = 1, etag: str | None =
     """
     compression = get_compression(path)
     if compression == "zstd":
-        with storage.open_read(path, etag) as file, igzip.open(index, "wb", compresslevel=1) as copy:
+        with locations.open_read(path, etag) as file, igzip.open(index, "wb", compresslevel=1) as copy:
             shutil.copyfileobj(MemberStream(file, compression), copy, 1 << 20)
         path, index, etag = index, index + INDEX_SUFFIXES["gzip"], None
     buffer = bytearray(1 << 22)
-    with storage.open_read(path, etag) as file:
+    with locations.open_read(path, etag) as file:
         try:
             if compression == "bzip2":
                 with rapidgzip.IndexedBzip2File(_choose_source(path, file), parallelization=threads) as stream:
@@ -303,7 +303,7 @@ def write_seek_index(path: str, index: str, threads: int = 1, etag: str | None =
                 stream.export_index(index)
         except (RuntimeError, ValueError) as error:
             tool = "bzcat" if compression == "bzip2" else "zcat"
-            raise storage.get_read_error(file) or InputError(
+            raise locations.get_read_error(file) or InputError(
                 f"cannot be indexed, so that no shard of it can be read alone: {error}",
                 path=path,
                 remedy=f"compress it again: {tool} {PurePosixPath(path).name} | gzip > reads.fastq.gz",

@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from readclade import fastq, storage
+from readclade import fastq
 from readclade.errors import InputError, StorageError
 from readclade.kmer import get_letters
 from readclade.shards import Batch
+from readclade.storage import locations
 from readclade.tables import Lane
 
 # One batch is one row group: large enough to compress well, small enough that an actor's memory stays bounded.
@@ -50,7 +51,7 @@ def read_batches(reads: dict, index: int, folder: str | PathLike[str]) -> Iterat
             for path, begin, end, seek_index, etag in zip(
                 lane.paths, plan["begin"], plan["end"], described["indexes"], described["etags"], strict=True
             ):
-                seek_index = None if seek_index is None else storage.join(folder, seek_index)
+                seek_index = None if seek_index is None else locations.join(folder, seek_index)
                 streams.append(stack.enter_context(closing(fastq.open_range(path, begin, end, seek_index, etag))))
             names, sequences, mates, qualities, mate_qualities = columns = [], [], [], [], []
             bases = 0

@@ -7,10 +7,11 @@ mark in it proves that they do. The FASTQ files stay where they are.
 from dataclasses import replace
 from pathlib import Path
 
-from readclade import shard_store, storage
+from readclade import shard_store
 from readclade.errors import ConfigError
 from readclade.manifest import Manifest, read_manifest
 from readclade.reads import load_reads
+from readclade.storage import locations
 
 _MANIFEST = "manifest.json"
 
@@ -22,13 +23,13 @@ def offer_reads(reads_path: str, location: str) -> str:
         reads_path: `reads.json`, a path or on S3.
         location: of the shards. On S3, local reads are copied to `<location>.reads/`; else nothing is copied.
     """
-    if storage.is_s3(reads_path) or not storage.is_s3(location):
+    if locations.is_s3(reads_path) or not locations.is_s3(location):
         return reads_path
     target = f"{location}.reads"
     names = [name for lane in load_reads(reads_path)["lanes"] for name in lane["indexes"] if name]
     for name in [*names, "reads.json"]:  # what names the others comes last
-        storage.upload_file(storage.join(storage.get_folder(reads_path), name), storage.join(target, name))
-    return storage.join(target, "reads.json")
+        locations.upload_file(locations.join(locations.get_folder(reads_path), name), locations.join(target, name))
+    return locations.join(target, "reads.json")
 
 
 def mark_folder(location: str, mark: str) -> None:
@@ -37,9 +38,9 @@ def mark_folder(location: str, mark: str) -> None:
     Args:
         mark: its name, `.NAME.tmp`: what makes the shards takes it for a leftover and removes it.
     """
-    if not storage.is_s3(location):
+    if not locations.is_s3(location):
         Path(location).mkdir(parents=True, exist_ok=True)
-        storage.write_bytes(storage.join(location, mark), b"")
+        locations.write_bytes(locations.join(location, mark), b"")
 
 
 def check_folder(location: str, mark: str) -> None:
@@ -48,7 +49,7 @@ def check_folder(location: str, mark: str) -> None:
     Raises:
         ConfigError: it is another folder of the same name, or there is none.
     """
-    if not storage.is_s3(location) and storage.find(storage.join(location, mark)) is None:
+    if not locations.is_s3(location) and locations.find(locations.join(location, mark)) is None:
         raise ConfigError(
             f"the cluster does not see the folder {location} of the machine that submitted this job",
             remedy="work in a folder that both see under the same path, or give s3://bucket/prefix for the shards"
@@ -62,7 +63,7 @@ def read_whole_manifest(location: str) -> Manifest | None:
     Raises:
         InputError: there is no manifest, or S3 refuses.
     """
-    manifest = read_manifest(storage.join(location, _MANIFEST))
+    manifest = read_manifest(locations.join(location, _MANIFEST))
     return None if shard_store.list_lost(manifest, location) else manifest
 
 
@@ -70,6 +71,6 @@ def write_pointer(manifest: Manifest, location: str, out: str) -> None:
     """Write the manifest of shards that lie elsewhere into `out`, with where they lie; nothing where they lie there."""
     if location != out:
         pointer = replace(manifest, location=location)
-        if not storage.is_s3(out):
+        if not locations.is_s3(out):
             Path(out).mkdir(parents=True, exist_ok=True)
-        storage.write_bytes(storage.join(out, _MANIFEST), pointer.to_json().encode())
+        locations.write_bytes(locations.join(out, _MANIFEST), pointer.to_json().encode())

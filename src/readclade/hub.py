@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from readclade.errors import InputError
-from readclade.files import hash_file, replace_when_done
+from readclade.storage.files import hash_file, replace_when_done
 
 HUB = "hub"  # in the configuration: the pinned model, downloaded
 _ENDPOINT = "https://huggingface.co"

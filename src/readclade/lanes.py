@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from readclade.errors import InputError
-from readclade.files import write_atomically
+from readclade.storage.files import write_atomically
 from readclade.tables import INTERLEAVED, Lane
 
 

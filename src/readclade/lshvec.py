@@ -18,8 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from readclade.errors import ConfigError, InputError
-from readclade.files import hash_file, replace_when_done
 from readclade.kmer import CODES, get_letters
+from readclade.storage.files import hash_file, replace_when_done
 
 _VERSION = "1"  # raise it when the same model would give another vector
 _METADATA_KEY = "readclade-lshvec"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from readclade.errors import ConfigError, InputError, ReadcladeError
-from readclade.s3 import SCHEME
+from readclade.storage.s3 import SCHEME
 
 # Bits of a file's state, from Lustre's lustre_user.h.
 _RELEASED, _LOST = 0x04, 0x40

@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
 
-from readclade import storage
 from readclade.errors import InputError
-from readclade.files import hash_file, write_atomically
 from readclade.schemas import Validator, load_schema
+from readclade.storage import locations
+from readclade.storage.files import hash_file, write_atomically
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def read_manifest(path: str | PathLike[str]) -> Manifest:
         InputError: the file is missing, no JSON, does not fit the schema, or its shards leave a gap.
     """
     try:
-        value = json.loads(storage.read_bytes(path))
+        value = json.loads(locations.read_bytes(path))
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", path=path, remedy="run `embed` for this sample") from None
     except ValueError as error:

@@ -7,7 +7,7 @@ from typing import Any
 from readclade.embedders import EMBEDDERS
 from readclade.errors import ConfigError
 from readclade.hub import HUB
-from readclade.storage import is_s3, join
+from readclade.storage.locations import is_s3, join
 
 
 def add_embedder_options(parser: argparse.ArgumentParser) -> None:

@@ -18,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from urllib.parse import quote
 
-from readclade.files import hash_file, write_atomically
+from readclade.storage.files import hash_file, write_atomically
 
 _ROOT = Path(__file__).parents[2]
 _SPECIFICATION = "https://w3id.org/ro/crate/1.1"

@@ -11,10 +11,11 @@ from contextlib import ExitStack, closing
 from os import PathLike
 from pathlib import Path
 
-from readclade import fastq, storage
+from readclade import fastq
 from readclade.errors import InputError
-from readclade.files import hash_file, write_atomically
 from readclade.read_statistics import ReadStatistics, check_phred
+from readclade.storage import locations
+from readclade.storage.files import hash_file, write_atomically
 from readclade.tables import Lane
 
 _BATCH_BASES = 1 << 23
@@ -96,7 +97,7 @@ def check_reads(reads: dict) -> None:
         paths = Lane(described["fq1"], described["fq2"]).paths
         for path, checksum, etag in zip(paths, described["sha256"], described["etags"], strict=True):
             if etag is not None:  # S3 tells the version; to read the object again would cost as much as to embed it
-                info = storage.find(path)
+                info = locations.find(path)
                 is_same = info is not None and info.etag == etag
             else:
                 try:
@@ -122,7 +123,7 @@ def load_reads(path: str | PathLike[str]) -> dict:
         InputError: it is missing or no JSON.
     """
     try:
-        return json.loads(storage.read_bytes(path))
+        return json.loads(locations.read_bytes(path))
     except (OSError, ValueError) as error:
         raise InputError(f"cannot be read: {error}", path=path, remedy="run `fetch` for this sample") from None
 
@@ -150,9 +151,9 @@ def _index_file(path: str, etag: str | None, out: Path, name: str, threads: int,
 
 def _get_etag(path: str) -> str | None:
     """Return the version of an object on S3; None for a local file."""
-    if not storage.is_s3(path):
+    if not locations.is_s3(path):
         return None
-    info = storage.find(path)
+    info = locations.find(path)
     if info is None:
         raise InputError("does not exist", path=path, remedy="correct the URL; keys are case-sensitive")
     return info.etag

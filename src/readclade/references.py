@@ -20,7 +20,7 @@ from Bio.SeqIO.FastaIO import SimpleFastaParser
 
 from readclade.embedders import Embedder, get_embedder
 from readclade.errors import InputError
-from readclade.files import hash_file, open_text, replace_when_done
+from readclade.storage.files import hash_file, open_text, replace_when_done
 from readclade.tables import Reference, read_references
 
 TILE_BP = 1000

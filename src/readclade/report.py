@@ -9,10 +9,10 @@ import yaml
 from readclade import provenance, results
 from readclade.charts import STRATA_LINES, draw_overview, draw_sample, get_taxon_colours
 from readclade.figures import Image
-from readclade.files import write_atomically
 from readclade.formats import format_bases, format_duration, format_lineage, format_measure
 from readclade.lineage import UNCLASSIFIED
 from readclade.provenance import InputFile
+from readclade.storage.files import write_atomically
 from readclade.summaries import UNASSIGNED, Folders, SampleReport, gather_sample
 from readclade.tables import Lane, check_config, read_references, read_samples
 

@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from readclade import storage
 from readclade.errors import InputError
 from readclade.lineage import UNCLASSIFIED
 from readclade.manifest import Manifest
+from readclade.storage import locations
 
 _TAXA_COLUMNS = ("cluster", "size", "bases", "taxid", "name", "rank", "lineage", "confidence", "second_best")
 _BATCH_ROWS = 1 << 18
@@ -200,9 +200,9 @@ def read_vectors(manifest: Manifest, folder: str, ids: np.ndarray) -> np.ndarray
         begin, end = np.searchsorted(ids, [shard.first_fragment, shard.first_fragment + shard.rows])
         if begin == end:
             continue
-        path = storage.join(folder, shard.file)
+        path = locations.join(folder, shard.file)
         try:
-            with storage.open_read(path) as stream, pq.ParquetFile(stream) as file:
+            with locations.open_read(path) as stream, pq.ParquetFile(stream) as file:
                 if file.metadata.num_rows != shard.rows:
                     raise fail(f"holds {file.metadata.num_rows:,} fragments instead of {shard.rows:,}", path, "embed")
                 first = shard.first_fragment

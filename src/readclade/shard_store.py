@@ -9,16 +9,16 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
 
-from readclade import storage
 from readclade.manifest import Manifest, Shard
-from readclade.storage import is_s3
+from readclade.storage import locations
+from readclade.storage.locations import is_s3
 
 _QUESTIONS = 16  # to S3 at the same time
 
 
 def get_location(manifest: Manifest, path: str | PathLike[str]) -> str:
     """Return the folder or prefix of the shards of a manifest that was read from `path`."""
-    return manifest.location or storage.get_folder(path)
+    return manifest.location or locations.get_folder(path)
 
 
 def get_edition(manifest: Manifest) -> str:
@@ -40,7 +40,7 @@ def is_stale(name: str, folder: str | PathLike[str], edition: str) -> bool:
 
 def list_lost(manifest: Manifest, folder: str | PathLike[str], patience: float | None = None) -> list[Shard]:
     """Return the shards that are missing or of the wrong size, from one listing of the folder; no content is read."""
-    sizes = storage.list_sizes(folder, patience)
+    sizes = locations.list_sizes(folder, patience)
     return [shard for shard in manifest.shards if sizes.get(shard.file) != shard.bytes]
 
 
@@ -53,12 +53,12 @@ def list_intact(manifest: Manifest, folder: str | PathLike[str]) -> list[Shard]:
     lost = {shard.file for shard in list_lost(manifest, folder)}
     there = [shard for shard in manifest.shards if shard.file not in lost]
     with ThreadPoolExecutor(_QUESTIONS if is_s3(folder) else 1) as pool:
-        checksums = pool.map(lambda shard: _get_checksum(storage.join(folder, shard.file)), there)
+        checksums = pool.map(lambda shard: _get_checksum(locations.join(folder, shard.file)), there)
         return [shard for shard, checksum in zip(there, checksums, strict=True) if checksum == shard.sha256]
 
 
 def _get_checksum(location: str) -> str | None:
     if not is_s3(location):
-        return storage.get_sha256(location)
-    info = storage.find(location)
+        return locations.get_sha256(location)
+    info = locations.find(location)
     return info and info.sha256

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from readclade.errors import InputError
-from readclade.files import hash_file, replace_when_done
 from readclade.manifest import Manifest, Shard
+from readclade.storage.files import hash_file, replace_when_done
 
 
 @dataclass(frozen=True)

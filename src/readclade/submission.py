@@ -20,7 +20,6 @@ from pathlib import Path
 from ray.job_submission import JobStatus
 
 from readclade.errors import ConfigError, InputError, ReadcladeError
-from readclade.files import hash_file
 from readclade.handover import mark_folder, offer_reads, read_whole_manifest
 from readclade.job_server import (
     UNREACHABLE,
@@ -34,6 +33,7 @@ from readclade.job_server import (
 from readclade.ray_session import get_shared_variables
 from readclade.reads import load_reads
 from readclade.sources import find_sources
+from readclade.storage.files import hash_file
 
 _LIBRARY = Path(__file__).parent
 _SCRIPTS = _LIBRARY.parents[1] / "scripts"

@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 import pytest
 from ray.cluster_utils import Cluster
 
-from readclade import s3, storage
 from readclade.manifest import read_manifest
 from readclade.reads import summarise_reads
+from readclade.storage import locations, s3
 from readclade.tables import Lane
 
 pytestmark = pytest.mark.faults
@@ -47,7 +47,7 @@ def reads(store, repository, tmp_path_factory):
     folder = tmp_path_factory.mktemp("reads")
     local = [repository / f"demo/reads/pairs_{mate}.fastq.gz" for mate in (1, 2)]
     for path in local:
-        storage.upload_file(path, f"{store}/{path.name}")
+        locations.upload_file(path, f"{store}/{path.name}")
     for place, paths in (("disk", map(str, local)), ("s3", [f"{store}/{path.name}" for path in local])):
         lane = Lane(*paths)  # several times, so that the actors have work for some seconds
         summarise_reads("pairs", "illumina", [lane] * LANES, folder / place, 500_000)
@@ -73,7 +73,7 @@ class Run:
         self.command += ["--actors", "2", "--address", address] + (["--store", target] if target else [])
         self.environment = os.environ | {"PYTHONPATH": str(repository / "src")}
         self.out = out
-        self.place = storage.join(target, out.name) if target else str(out)
+        self.place = locations.join(target, out.name) if target else str(out)
         self.log = out.parent / "driver.log"
         out.parent.mkdir(parents=True, exist_ok=True)
         self.drivers = 0
@@ -96,8 +96,8 @@ class Run:
 
     def read_shards(self) -> dict[str, bytes]:
         """Return the bytes of every file but the two of the driver, by the number of the shard."""
-        names = sorted(set(storage.list_sizes(self.place)) - {"manifest.json", "progress.json"})
-        return {name[: len("shard-00000")]: storage.read_bytes(storage.join(self.place, name)) for name in names}
+        names = sorted(set(locations.list_sizes(self.place)) - {"manifest.json", "progress.json"})
+        return {name[: len("shard-00000")]: locations.read_bytes(locations.join(self.place, name)) for name in names}
 
 
 class Killer:

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from readclade.files import hash_file
 from readclade.manifest import read_manifest
+from readclade.storage.files import hash_file
 from tests.mpi.run_clusterings import JOBS
 
 pytestmark = pytest.mark.mpi

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from readclade.files import hash_file
 from readclade.manifest import Manifest, Shard
+from readclade.storage.files import hash_file
 
 PROJECTION = {
     "method": "principal-directions",

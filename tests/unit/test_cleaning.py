@@ -10,10 +10,10 @@ import dnaio
 import pytest
 
 from readclade import cleaning as cleaning_module
-from readclade import storage
 from readclade.cleaning import Cleaning, clean_lanes
 from readclade.errors import ConfigError, InputError, ReadcladeError
-from readclade.files import hash_file
+from readclade.storage import locations
+from readclade.storage.files import hash_file
 from readclade.tables import INTERLEAVED, Lane
 
 needs_fastp = pytest.mark.skipif(shutil.which("fastp") is None, reason="fastp is not installed: make system-deps")
@@ -152,7 +152,7 @@ def test_clean_lanes_reads_on_s3(tmp_path, write_fastq, inserts, bucket):
     lane = Lane(*(write_fastq(tmp_path / f"{i}.fq.gz", records, "gzip") for i, records in enumerate(mates)))
     there = Lane(f"{bucket}/1.fq.gz", f"{bucket}/2.fq.gz")
     for path, url in zip(lane.paths, there.paths, strict=True):
-        storage.upload_file(Path(path), url)
+        locations.upload_file(Path(path), url)
     (here, here_counts), (result, counts) = (
         clean([paths], tmp_path / name, adapters="truseq", mask=True) for name, paths in (("a", lane), ("b", there))
     )

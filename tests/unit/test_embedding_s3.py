@@ -11,12 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 from ray.cluster_utils import Cluster
 
-from readclade import embedding, shard_store, storage
+from readclade import embedding, shard_store
 from readclade.embedding import ShardEmbedder, embed_reads
 from readclade.errors import InputError, StorageError
 from readclade.kmer import KmerEmbedder
 from readclade.manifest import read_manifest
 from readclade.reads import summarise_reads
+from readclade.storage import locations
 from readclade.tables import Lane
 from tests.s3_server import S3Server
 
@@ -30,12 +31,12 @@ def fetched(bucket, write_fastq, take_reads, tmp_path):
     lane = []
     for mate, compression in ((1, "gzip"), (2, "plain")):
         path = write_fastq(local / f"{mate}.fq", take_reads(f"pairs_{mate}.fastq.gz", 250), compression)
-        storage.upload_file(path, f"{bucket}/in/{mate}.fq")
+        locations.upload_file(path, f"{bucket}/in/{mate}.fq")
         lane.append(path)
     summarise_reads("pairs", "illumina", [Lane(*lane)], local / "reads", 15_000)
     summarise_reads("pairs", "illumina", [Lane(f"{bucket}/in/1.fq", f"{bucket}/in/2.fq")], tmp_path / "reads", 15_000)
     for name in ("reads.json", "index/lane1_1.gzi"):
-        storage.upload_file(tmp_path / "reads" / name, f"{bucket}/reads/{name}")
+        locations.upload_file(tmp_path / "reads" / name, f"{bucket}/reads/{name}")
     return f"{bucket}/reads/reads.json"
 
 
@@ -46,7 +47,7 @@ def run_here(without_ray):
 
 
 def get_content(out: str) -> dict[str, bytes]:
-    return {name: storage.read_bytes(storage.join(out, name)) for name in storage.list_sizes(out)}
+    return {name: locations.read_bytes(locations.join(out, name)) for name in locations.list_sizes(out)}
 
 
 def get_shards(out: str) -> list[bytes]:
@@ -60,8 +61,8 @@ def test_summarise_reads_on_s3_finds_what_it_finds_on_disk(fetched, tmp_path):
     assert here == there
     assert remote["sha256"] == lane["sha256"]
     assert lane["etags"] == [None, None]
-    assert remote["etags"] == [storage.find(remote[name]).etag for name in ("fq1", "fq2")]
-    assert (tmp_path / "local/reads/index/lane1_1.gzi").read_bytes() == storage.read_bytes(
+    assert remote["etags"] == [locations.find(remote[name]).etag for name in ("fq1", "fq2")]
+    assert (tmp_path / "local/reads/index/lane1_1.gzi").read_bytes() == locations.read_bytes(
         fetched.replace("reads.json", "index/lane1_1.gzi")
     )
     # Nothing was copied.
@@ -75,7 +76,7 @@ def test_compressed_reads_on_s3_give_the_shards_of_plain_ones(
     records = take_reads("long.fastq.gz", 40)
     plain = write_fastq(tmp_path / "plain.fq", records, "plain")
     path = write_fastq(tmp_path / "packed.fq", records, compression)
-    storage.upload_file(path, f"{bucket}/packed.fq")
+    locations.upload_file(path, f"{bucket}/packed.fq")
     summarise_reads("long", "ont", [Lane(plain, None)], tmp_path / "plain", 50_000)
     reads = summarise_reads("long", "ont", [Lane(f"{bucket}/packed.fq", None)], tmp_path / "packed", 50_000)
     assert len(reads["shards"]) > 3
@@ -105,10 +106,10 @@ def test_embed_reads_on_ray_from_s3_to_s3_gives_the_bytes_of_a_local_run(fetched
     ]
     assert get_shards(f"{bucket}/shards/pairs") == get_shards(tmp_path / "out")
     assert [shard.sha256 for shard in manifest.shards] == [shard.sha256 for shard in local.shards]
-    storage.download_file(f"{bucket}/shards/pairs/manifest.json", tmp_path / "manifest.json")
+    locations.download_file(f"{bucket}/shards/pairs/manifest.json", tmp_path / "manifest.json")
     assert read_manifest(tmp_path / "manifest.json") == manifest
     for shard in manifest.shards:
-        info = storage.find(f"{bucket}/shards/pairs/{shard.file}")
+        info = locations.find(f"{bucket}/shards/pairs/{shard.file}")
         assert (info.size, info.sha256) == (shard.bytes, shard.sha256)
     table = pq.read_table([tmp_path / "out" / shard.file for shard in local.shards])
     assert table["fragment"].to_pylist() == list(range(250))
@@ -119,9 +120,9 @@ def test_embed_reads_on_s3_remakes_only_what_is_lost_or_written_over(fetched, bu
     manifest = run_here(fetched, out)
     content = get_content(out)
     files = [shard.file for shard in manifest.shards]
-    storage.delete(f"{out}/{files[1]}")
-    storage.write_bytes(f"{out}/{files[3]}", content[files[3]][:-1] + b"x")  # of the right size
-    storage.write_bytes(f"{out}/{files[4]}", b"short")
+    locations.delete(f"{out}/{files[1]}")
+    locations.write_bytes(f"{out}/{files[3]}", content[files[3]][:-1] + b"x")  # of the right size
+    locations.write_bytes(f"{out}/{files[4]}", b"short")
     assert [shard.file for shard in shard_store.list_lost(manifest, out)] == [files[1], files[4]]
     lines = []
     run_here(fetched, out, report=lines.append)
@@ -173,7 +174,7 @@ def test_embed_reads_on_s3_interrupted_run_resumes(fetched, bucket, run_here, mo
     monkeypatch.setattr(ShardEmbedder, "make_shard", make_two)
     with pytest.raises(KeyboardInterrupt):
         run_here(fetched, out)
-    assert "manifest.json" not in storage.list_sizes(out)
+    assert "manifest.json" not in locations.list_sizes(out)
     monkeypatch.setattr(ShardEmbedder, "make_shard", make_shard)
     lines = []
     run_here(fetched, out, report=lines.append)
@@ -202,8 +203,8 @@ def test_embed_reads_on_s3_leaves_no_upload_of_an_actor_that_died_and_was_replac
 def test_embed_reads_object_that_changed_since_fetch_is_refused(fetched, bucket, run_here):
     run_here(fetched, f"{bucket}/out")
     actor = ShardEmbedder(fetched, f"{bucket}/out", {"k": 4})
-    data = storage.read_bytes(f"{bucket}/in/2.fq")
-    storage.write_bytes(f"{bucket}/in/2.fq", data.replace(b"A", b"C", 1))
+    data = locations.read_bytes(f"{bucket}/in/2.fq")
+    locations.write_bytes(f"{bucket}/in/2.fq", data.replace(b"A", b"C", 1))
     with pytest.raises(InputError, match="is not the file that `fetch` looked at") as caught:
         run_here(fetched, f"{bucket}/other")
     assert caught.value.path == f"{bucket}/in/2.fq"
@@ -281,7 +282,7 @@ def test_embed_reads_full_disk_of_a_node_leaves_nothing_half(fetched, bucket, ru
     with pytest.raises(StorageError, match="No space left on device") as caught:
         run_here(fetched, f"{bucket}/out")
     assert caught.value.path.startswith(f"{small_disk}/readclade-")
-    assert list(storage.list_sizes(f"{bucket}/out")) == ["progress.json"]
+    assert list(locations.list_sizes(f"{bucket}/out")) == ["progress.json"]
     assert [path.name for path in small_disk.iterdir()] == ["ballast"]
 
 
@@ -317,7 +318,7 @@ def test_embed_fragments_names_the_file_that_fills_the_disk(fetched, small_disk,
     assert "remedy: check the space" in error
     assert "Traceback" not in done.stderr
     # What an actor that was stopped meanwhile leaves has a temporary name; the next run removes it.
-    assert list(storage.list_sizes(out)) == ["progress.json"]
+    assert list(locations.list_sizes(out)) == ["progress.json"]
 
 
 @pytest.fixture
@@ -335,18 +336,18 @@ def full_server(tmp_path, monkeypatch):
 
 def test_upload_to_a_full_server_leaves_no_object_and_says_what_to_do(full_server, tmp_path):
     _server, ballast = full_server
-    storage.write_bytes("s3://full/first", bytes(1000))
+    locations.write_bytes("s3://full/first", bytes(1000))
     with open(ballast, "wb") as file, contextlib.suppress(OSError):
         while True:
             file.write(bytes(1 << 16))
             file.flush()
     (tmp_path / "shard").write_bytes(os.urandom(6 << 20))
     with pytest.raises(StorageError) as caught:
-        storage.upload_file(tmp_path / "shard", "s3://full/shard")
+        locations.upload_file(tmp_path / "shard", "s3://full/shard")
     assert caught.value.path == "s3://full/shard"
     assert "space left" in caught.value.remedy
     ballast.unlink()
-    assert storage.find("s3://full/shard") is None
-    assert storage.read_bytes("s3://full/first") == bytes(1000)
-    storage.upload_file(tmp_path / "shard", "s3://full/shard")
-    assert storage.get_sha256("s3://full/shard") == storage.get_sha256(tmp_path / "shard")
+    assert locations.find("s3://full/shard") is None
+    assert locations.read_bytes("s3://full/first") == bytes(1000)
+    locations.upload_file(tmp_path / "shard", "s3://full/shard")
+    assert locations.get_sha256("s3://full/shard") == locations.get_sha256(tmp_path / "shard")

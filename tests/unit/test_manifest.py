@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from readclade.errors import InputError
-from readclade.files import hash_file
 from readclade.manifest import Manifest, Shard, read_manifest
+from readclade.storage.files import hash_file
 
 PROJECTION = {
     "method": "principal-directions",

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from readclade.errors import InputError
-from readclade.files import hash_file
 from readclade.reads import check_reads, summarise_reads
+from readclade.storage.files import hash_file
 from readclade.tables import Lane
 
 GOOD = b"@a\nACGT\n+\nIIII\n"

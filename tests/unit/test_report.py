@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from readclade.errors import ConfigError, InputError
-from readclade.files import hash_file
 from readclade.report import write_report
 from readclade.results import choose_fragments
+from readclade.storage.files import hash_file
 from tests.unit.run_folder import RunFolder, add_sample, make_run, write_config
 
 ROOT = Path(__file__).parents[2]

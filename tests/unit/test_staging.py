@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from readclade import s3, s3_reader, staging, storage
+from readclade import staging
 from readclade.errors import InputError, ReadcladeError, StorageError
 from readclade.manifest import read_manifest
 from readclade.staging import stage_shards
+from readclade.storage import locations, s3, s3_reader
 
 DiskUsage = namedtuple("DiskUsage", "total used free")
 
@@ -53,8 +54,8 @@ def test_stage_shards_copies_shards_and_manifest(source, out, streams):
 
 
 def test_stage_shards_file_of_several_blocks(source, out, monkeypatch):
-    monkeypatch.setattr(storage, "_COPY_BYTES", 1000)
-    monkeypatch.setattr(storage, "_FLUSH_BYTES", 2500)
+    monkeypatch.setattr(locations, "_COPY_BYTES", 1000)
+    monkeypatch.setattr(locations, "_FLUSH_BYTES", 2500)
     stage_shards(source, out)
     assert_staged(source, out)
 
@@ -208,7 +209,7 @@ def remote(source, bucket, tmp_path) -> Path:
     """Return the same manifest, whose shards are in a bucket."""
     manifest = read_manifest(source)
     for shard in manifest.shards:
-        storage.upload_file(source.parent / shard.file, f"{bucket}/sample/{shard.file}")
+        locations.upload_file(source.parent / shard.file, f"{bucket}/sample/{shard.file}")
     path = tmp_path / "remote/manifest.json"
     path.parent.mkdir()
     replace(manifest, location=f"{bucket}/sample").write(path)
@@ -230,8 +231,8 @@ def test_stage_shards_from_s3_asks_once_for_each_shard(remote, source, out, monk
 
 
 def test_stage_shards_from_s3_names_missing_and_damaged_objects(remote, bucket, out):
-    storage.delete(f"{bucket}/sample/shard-00001.parquet")
-    storage.write_bytes(f"{bucket}/sample/shard-00003.parquet", b"something else")
+    locations.delete(f"{bucket}/sample/shard-00001.parquet")
+    locations.write_bytes(f"{bucket}/sample/shard-00003.parquet", b"something else")
     with pytest.raises(InputError, match="2 of 4 shards cannot be staged") as caught:
         stage_shards(remote, out, streams=2)
     assert "shard-00001.parquet does not exist; shard-00003.parquet has the checksum" in caught.value.message

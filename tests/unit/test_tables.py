@@ -7,7 +7,7 @@ import pytest
 
 from readclade import tables
 from readclade.errors import InputError
-from readclade.storage import write_bytes
+from readclade.storage.locations import write_bytes
 from readclade.tables import RANKS, Lane, Reference, Sample, is_remote, read_references, read_samples
 
 HEADER = "sample\tfq1\tfq2\tplatform\ttruth"

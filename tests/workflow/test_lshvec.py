@@ -6,9 +6,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from readclade.files import hash_file
 from readclade.manifest import read_manifest
 from readclade.references import read_index
+from readclade.storage.files import hash_file
 
 pytestmark = pytest.mark.workflow
 CONFIG = {"embedder": {"name": "lshvec", "d": 16, "lshvec": {"k": 6, "bits": 8, "bases": 100_000, "epochs": 1}}}

@@ -20,11 +20,12 @@ import pytest
 import ray
 import requests
 
-from readclade import embedding, storage
+from readclade import embedding
 from readclade.errors import ConfigError
 from readclade.job_server import check_cluster, connect
 from readclade.manifest import read_manifest
 from readclade.reads import summarise_reads
+from readclade.storage import locations
 from readclade.tables import Lane
 from tests.ray_head import RayHead, get_free_ports
 from tests.workflow.test_documented_commands import REMOTE_PAGE, REMOTE_SCRIPT, find_commands, find_example
@@ -292,7 +293,7 @@ def test_shards_and_what_fetch_found_go_to_s3_without_a_secret(head, s3_server, 
     assert [path.name for path in out.iterdir()] == ["manifest.json"]
     manifest = read_manifest(out / "manifest.json")
     assert manifest.location == f"{store}/pairs"
-    assert [storage.read_bytes(f"{manifest.location}/{shard.file}") for shard in manifest.shards] == [
+    assert [locations.read_bytes(f"{manifest.location}/{shard.file}") for shard in manifest.shards] == [
         whole[name] for name in sorted(whole) if name.endswith(".parquet")
     ]
     assert f"--reads={store}/pairs.reads/reads.json" in job["entrypoint"]
@@ -307,7 +308,7 @@ def test_shards_and_what_fetch_found_go_to_s3_without_a_secret(head, s3_server, 
     assert read_manifest(out / "manifest.json") == manifest
 
     # A shard is lost. Who may not write says so before anything is submitted.
-    storage.delete(f"{manifest.location}/{manifest.shards[7].file}")
+    locations.delete(f"{manifest.location}/{manifest.shards[7].file}")
     reader = Submitter(head, reads, out, "--store", store, **s3_server.get_environment("reader"))
     assert reader.wait() == 1
     assert "may not be written with these credentials" in reader.log

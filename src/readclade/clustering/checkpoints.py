@@ -16,7 +16,7 @@ from mpi4py import MPI
 
 from readclade.clustering.communicator import run_on_each
 from readclade.errors import InputError
-from readclade.files import replace_when_done, write_atomically
+from readclade.storage.files import replace_when_done, write_atomically
 
 FOLDER = "checkpoint"
 _FINGERPRINT = "fingerprint"

@@ -16,7 +16,7 @@ from readclade.clustering.exchange import Layout, look_up
 from readclade.clustering.homology import TWO_RELATIVES
 from readclade.clustering.points import Points
 from readclade.clustering.sample import Entry, Part
-from readclade.files import remove_leftovers, replace_when_done
+from readclade.storage.files import remove_leftovers, replace_when_done
 
 _SCHEMA = pa.schema(
     [

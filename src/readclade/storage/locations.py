@@ -12,11 +12,11 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from readclade import s3
 from readclade.errors import InputError
-from readclade.files import hash_file, remove_leftovers, replace_when_done
-from readclade.s3 import ObjectInfo
-from readclade.s3_reader import ObjectReader, read_blocks, read_object
+from readclade.storage import s3
+from readclade.storage.files import hash_file, remove_leftovers, replace_when_done
+from readclade.storage.s3 import ObjectInfo
+from readclade.storage.s3_reader import ObjectReader, read_blocks, read_object
 
 _COPY_BYTES = 256 << 10  # what is hashed and written is then still in a core's cache
 _FLUSH_BYTES = 8 << 20

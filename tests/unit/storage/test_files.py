@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from readclade.files import hash_file, remove_leftovers, replace_when_done, write_atomically
+from readclade.storage.files import hash_file, remove_leftovers, replace_when_done, write_atomically
 
 
 def test_replace_when_done_success_leaves_only_the_file(tmp_path):

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from readclade.errors import InputError
-from readclade.files import hash_file, write_atomically
-from readclade.storage import find, get_sha256, is_s3, join, upload_file, write_bytes
+from readclade.storage.files import hash_file, write_atomically
+from readclade.storage.locations import find, get_sha256, is_s3, join, upload_file, write_bytes
 
 RECEIPT = "receipt.json"
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from readclade import storage
 from readclade.errors import InputError
-from readclade.files import hash_file
-from readclade.syncing import sync_results
+from readclade.storage import locations
+from readclade.storage.files import hash_file
+from readclade.storage.syncing import sync_results
 
 
 @pytest.fixture
@@ -37,14 +37,14 @@ def sync(results: Path, target: str) -> str:
 def test_all_files_arrive_and_the_receipt_lists_them(results, target):
     assert sync(results, target).startswith("3 of 3 files copied")
     receipt = json.loads((results.parent / "receipt.json").read_text())
-    assert json.loads(storage.read_bytes(storage.join(target, "receipt.json"))) == receipt
+    assert json.loads(locations.read_bytes(locations.join(target, "receipt.json"))) == receipt
     assert receipt["target"] == target
     names = ["pairs/cluster/clusters.h5", "pairs/empty.tsv", "report.html"]
     assert [file["path"] for file in receipt["files"]] == names
     for file in receipt["files"]:
         assert file["sha256"] == hash_file(results / file["path"])
-        assert storage.read_bytes(storage.join(target, file["path"])) == (results / file["path"]).read_bytes()
-    assert storage.find(storage.join(target, ".report.html.1.tmp")) is None
+        assert locations.read_bytes(locations.join(target, file["path"])) == (results / file["path"]).read_bytes()
+    assert locations.find(locations.join(target, ".report.html.1.tmp")) is None
 
 
 def test_only_what_is_not_there_is_copied(results, target):
@@ -52,14 +52,14 @@ def test_only_what_is_not_there_is_copied(results, target):
     assert sync(results, target).startswith("0 of 3 files copied")
     (results / "report.html").write_text("<HTML></HTML>")  # as many bytes as before
     assert sync(results, target).startswith("1 of 3 files copied")
-    assert storage.read_bytes(storage.join(target, "report.html")) == b"<HTML></HTML>"
+    assert locations.read_bytes(locations.join(target, "report.html")) == b"<HTML></HTML>"
 
 
 def test_file_that_somebody_wrote_over_is_copied_again(results, target):
     sync(results, target)
-    storage.write_bytes(storage.join(target, "report.html"), b"<html>other</")
+    locations.write_bytes(locations.join(target, "report.html"), b"<html>other</")
     assert sync(results, target).startswith("1 of 3 files copied")
-    assert storage.read_bytes(storage.join(target, "report.html")) == b"<html></html>"
+    assert locations.read_bytes(locations.join(target, "report.html")) == b"<html></html>"
 
 
 def test_target_that_cannot_be_written_leaves_no_receipt(results, bucket):
