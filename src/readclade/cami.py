@@ -11,9 +11,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from readclade.errors import InputError
-from readclade.lineage import Taxon, get_taxa
 from readclade.storage.files import open_text, replace_when_done
 from readclade.tables import RANKS, split_lineage
+from readclade.taxonomy.lineage import Taxon, get_taxa
 
 _VERSION = "0.9.1"
 # CAMI calls the highest rank by NCBI's older name.

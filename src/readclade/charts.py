@@ -8,8 +8,8 @@ from readclade import figures
 from readclade.curves import Panel, draw_objective, draw_panels
 from readclade.figures import Bar, Dots, Image
 from readclade.formats import format_bases, format_short
-from readclade.lineage import UNCLASSIFIED
 from readclade.summaries import UNASSIGNED, SampleReport
+from readclade.taxonomy.lineage import UNCLASSIFIED
 
 # Bars and rows of a figure: enough for a reader, and the file stays small. The tables hold all.
 MOST_BARS = 40

@@ -13,12 +13,12 @@ import numpy as np
 
 from readclade.cami import write_binning, write_profile
 from readclade.errors import InputError
-from readclade.lineage import UNCLASSIFIED, Taxon, find_runner_up, find_supported, format_lineage, get_lowest
 from readclade.manifest import read_manifest
 from readclade.neighbours import ReferenceSpace
 from readclade.projection import Projection
 from readclade.references import check_embedder, read_index
 from readclade.storage.files import write_atomically
+from readclade.taxonomy.lineage import UNCLASSIFIED, Taxon, find_runner_up, find_supported, format_lineage, get_lowest
 from readclade.units import Units, choose_units, count_fragments, pool_units
 
 TAXA_COLUMNS = ("cluster", "size", "bases", "taxid", "name", "rank", "lineage", "confidence", "second_best")

@@ -11,9 +11,9 @@ import faiss
 import numpy as np
 from scipy.optimize import nnls
 
-from readclade.lineage import Taxon, get_lowest
 from readclade.projection import Projection
 from readclade.references import ReferenceIndex
+from readclade.taxonomy.lineage import Taxon, get_lowest
 
 # Windows of one species beyond this many make its votes no better, and would outvote a species with one small genome.
 _MOST_WINDOWS = 500

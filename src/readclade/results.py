@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from readclade.errors import InputError
-from readclade.lineage import UNCLASSIFIED
 from readclade.manifest import Manifest
 from readclade.storage import locations
+from readclade.taxonomy.lineage import UNCLASSIFIED
 
 _TAXA_COLUMNS = ("cluster", "size", "bases", "taxid", "name", "rank", "lineage", "confidence", "second_best")
 _BATCH_ROWS = 1 << 18

@@ -9,10 +9,10 @@ import pyarrow as pa
 
 from readclade import figures, results, shard_store
 from readclade.cami import read_binning
-from readclade.lineage import UNCLASSIFIED
 from readclade.manifest import read_manifest
 from readclade.results import Cluster
 from readclade.tables import Sample
+from readclade.taxonomy.lineage import UNCLASSIFIED
 
 UNASSIGNED = "unassigned"
 _READS_KEYS = ("sample", "platform", "fragments", "reads", "bases", "lengths", "gc", "qualities", "lanes")

@@ -9,7 +9,7 @@ import pytest
 
 from readclade.cami import read_binning, write_binning, write_profile
 from readclade.errors import InputError
-from readclade.lineage import Taxon
+from readclade.taxonomy.lineage import Taxon
 
 VIBRIO = ("Bacteria", "Pseudomonadota", "Gammaproteobacteria", "Vibrionales", "Vibrionaceae", "Vibrio", "V. cholerae")
 LAMBDA = ("Viruses", "Uroviricota", "Caudoviricetes", "", "", "Lambdavirus", "L. lambda")

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from readclade.lineage import Taxon, find_runner_up, find_supported, format_lineage, get_lowest, get_taxa
+from readclade.taxonomy.lineage import Taxon, find_runner_up, find_supported, format_lineage, get_lowest, get_taxa
 
 CHOLERAE = ("Bacteria", "Pseudomonadota", "Gammaproteobacteria", "Vibrionales", "Vibrionaceae", "Vibrio", "V. cholerae")
 FISCHERI = (*CHOLERAE[:6], "V. fischeri")
