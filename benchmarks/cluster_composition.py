@@ -19,8 +19,8 @@ from peers import get_sample, write_binning
 
 from readclade import fastq
 from readclade.cli import make_parser, run
+from readclade.inputs.tables import Lane, Sample
 from readclade.kmer import KmerEmbedder
-from readclade.tables import Lane, Sample
 
 _STARTS = 10
 _ROWS = 1 << 14

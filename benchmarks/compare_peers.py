@@ -28,8 +28,8 @@ from readclade.cami import read_binning
 from readclade.cli import make_parser, make_reporter, run
 from readclade.errors import ConfigError, InputError, ReadcladeError
 from readclade.evaluation import evaluate_binnings
+from readclade.inputs.tables import Sample, read_samples
 from readclade.storage.files import write_atomically
-from readclade.tables import Sample, read_samples
 
 _COLUMNS = (
     *("sample", "tool", "version", "settings", "status", "clusters", "large_clusters", "ari", "purity", "completeness"),

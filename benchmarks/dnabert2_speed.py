@@ -31,9 +31,9 @@ from safetensors.torch import save_file
 from readclade.dnabert2 import Network, NetworkConfig, read_config
 from readclade.dnabert_embedder import DnabertEmbedder, choose_precision
 from readclade.embedding import ShardEmbedder, embed_reads
+from readclade.inputs.tables import Lane
 from readclade.metrics import PREFIX
 from readclade.reads import summarise_reads
-from readclade.tables import Lane
 from readclade.windows import load_tokenizer, tokenize
 
 ROOT = Path(__file__).parents[1]

@@ -27,8 +27,8 @@ from readclade.cami import read_binning
 from readclade.cli import make_parser, make_reporter, run
 from readclade.errors import ReadcladeError
 from readclade.evaluation import evaluate_binnings
+from readclade.inputs.tables import RANKS, Sample, read_references
 from readclade.storage.files import write_atomically
-from readclade.tables import RANKS, Sample, read_references
 
 _COLUMNS = ("preset", "split", "seed", "k", "genomes", "clusters", "ari", "ari_species", "ari_genus")
 _COLUMNS += ("ari_genus_joined", "pairs", "pairs_apart")

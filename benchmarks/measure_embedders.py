@@ -31,8 +31,8 @@ from readclade.clustering.progress import Progress
 from readclade.embedders import get_embedder
 from readclade.errors import ReadcladeError
 from readclade.evaluation import evaluate_binnings
+from readclade.inputs.tables import Sample
 from readclade.storage.files import write_atomically
-from readclade.tables import Sample
 
 # The embedders that need no weights, as options of embed_fragments.py.
 EMBEDDERS = {

@@ -21,11 +21,11 @@ import pyarrow.parquet as pq
 
 from readclade.cami import read_binning
 from readclade.cli import make_parser, run
+from readclade.inputs.tables import read_references
 from readclade.labelling import label_clusters
 from readclade.manifest import read_manifest
 from readclade.references import index_references
 from readclade.shards import read_shard
-from readclade.tables import read_references
 
 
 def make_true_clusters(shards: Path, truth: Path, out: Path) -> None:

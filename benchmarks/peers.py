@@ -18,8 +18,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from readclade.errors import ConfigError, InputError
+from readclade.inputs.tables import Sample, read_samples
 from readclade.provenance import get_version
-from readclade.tables import Sample, read_samples
 
 ROOT = Path(__file__).parents[1]
 _PYTHON = sys.executable

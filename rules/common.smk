@@ -12,13 +12,14 @@ from snakemake.exceptions import WorkflowError
 BASEDIR = Path(workflow.basedir)
 sys.path.insert(0, str(BASEDIR / "src"))
 
-from readclade import hub, shard_store, tables
+from readclade import hub, shard_store
+from readclade.inputs import tables
 from readclade.storage import locations
 from readclade.errors import ReadcladeError
 from readclade.storage.files import write_atomically
-from readclade.lanes import has_lost_files
+from readclade.inputs.lanes import has_lost_files
 from readclade.manifest import read_manifest
-from readclade.remote import is_downloaded, is_remote
+from readclade.inputs.addresses import is_downloaded, is_remote
 from readclade.sources import find_sources
 
 # bash is told where the library is and, unless conda makes the environments, to use Snakemake's own. A prefix of our

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from readclade.cleaning import ADAPTERS, Cleaning, clean_lanes
 from readclade.cli import make_parser, make_reporter, run
-from readclade.lanes import add_lane_options, get_lanes, write_lanes
+from readclade.inputs.lanes import add_lane_options, get_lanes, write_lanes
 
 
 def main() -> None:

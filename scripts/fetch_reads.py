@@ -11,7 +11,7 @@ are read in place and never copied; lanes that were downloaded or cleaned are na
 from pathlib import Path
 
 from readclade.cli import make_parser, make_reporter, run
-from readclade.lanes import add_lane_options, get_lanes
+from readclade.inputs.lanes import add_lane_options, get_lanes
 from readclade.reads import summarise_reads
 
 

@@ -9,7 +9,7 @@ from isal import igzip
 
 from readclade import fastq
 from readclade.errors import InputError
-from readclade.tables import Lane
+from readclade.inputs.tables import Lane
 
 
 def write_bins(reads: dict, assignments: Path, out: Path) -> dict[str, int]:

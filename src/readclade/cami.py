@@ -11,8 +11,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from readclade.errors import InputError
+from readclade.inputs.tables import RANKS, split_lineage
 from readclade.storage.files import open_text, replace_when_done
-from readclade.tables import RANKS, split_lineage
 from readclade.taxonomy.lineage import Taxon, get_taxa
 
 _VERSION = "0.9.1"

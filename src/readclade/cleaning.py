@@ -21,8 +21,8 @@ from pydustmasker import DustMasker
 
 from readclade import fastq
 from readclade.errors import ConfigError, InputError, ReadcladeError
-from readclade.lanes import LaneTable
-from readclade.tables import INTERLEAVED, Lane
+from readclade.inputs.lanes import LaneTable
+from readclade.inputs.tables import INTERLEAVED, Lane
 
 # What stands behind a first and a second mate that is longer than its insert.
 # Source: Illumina Adapter Sequences (1000000002694), "TruSeq" and its transposase adapter "Nextera"; MGI's note on the

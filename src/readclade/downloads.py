@@ -22,7 +22,7 @@ import urllib3
 from readclade.compression import MAGIC_BYTES, find_compression
 from readclade.errors import InputError
 from readclade.formats import format_bytes, format_duration
-from readclade.remote import check_url, hide_query
+from readclade.inputs.addresses import check_url, hide_query
 from readclade.storage.files import write_atomically
 
 _BLOCK_BYTES = 1 << 20

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from readclade.downloads import Source
 from readclade.errors import InputError
-from readclade.remote import is_run
+from readclade.inputs.addresses import is_run
 
 _PORTAL = "https://www.ebi.ac.uk/ena/portal/api"
 _FIELDS = ("run_accession", "library_layout", "instrument_platform", "fastq_ftp", "fastq_md5", "fastq_bytes")

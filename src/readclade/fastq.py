@@ -23,8 +23,8 @@ from isal import igzip, isal_zlib
 
 from readclade.compression import MAGIC_BYTES, DamagedError, MemberStream, find_compression
 from readclade.errors import InputError
+from readclade.inputs.tables import INTERLEAVED, Lane
 from readclade.storage import locations
-from readclade.tables import INTERLEAVED, Lane
 
 _BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 _DECOMPRESSION_ERRORS = (EOFError, gzip.BadGzipFile, isal_zlib.error, zlib.error, DamagedError)

@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 
 from readclade import fastq
 from readclade.errors import InputError, StorageError
+from readclade.inputs.tables import Lane
 from readclade.kmer import get_letters
 from readclade.shards import Batch
 from readclade.storage import locations
-from readclade.tables import Lane
 
 # One batch is one row group: large enough to compress well, small enough that an actor's memory stays bounded.
 _BATCH_BASES = 8_000_000

@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 
 from readclade.errors import InputError
-from readclade.schemas import Validator, load_schema
+from readclade.inputs.schemas import Validator, load_schema
 from readclade.storage import locations
 from readclade.storage.files import hash_file, write_atomically
 

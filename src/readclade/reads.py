@@ -13,10 +13,10 @@ from pathlib import Path
 
 from readclade import fastq
 from readclade.errors import InputError
+from readclade.inputs.tables import Lane
 from readclade.read_statistics import ReadStatistics, check_phred
 from readclade.storage import locations
 from readclade.storage.files import hash_file, write_atomically
-from readclade.tables import Lane
 
 _BATCH_BASES = 1 << 23
 

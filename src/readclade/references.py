@@ -20,8 +20,8 @@ from Bio.SeqIO.FastaIO import SimpleFastaParser
 
 from readclade.embedders import Embedder, get_embedder
 from readclade.errors import InputError
+from readclade.inputs.tables import Reference, read_references
 from readclade.storage.files import hash_file, open_text, replace_when_done
-from readclade.tables import Reference, read_references
 
 TILE_BP = 1000
 # A tile with fewer bases says too little; it is joined to the one before it.

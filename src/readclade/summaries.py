@@ -9,9 +9,9 @@ import pyarrow as pa
 
 from readclade import figures, results, shard_store
 from readclade.cami import read_binning
+from readclade.inputs.tables import Sample
 from readclade.manifest import read_manifest
 from readclade.results import Cluster
-from readclade.tables import Sample
 from readclade.taxonomy.lineage import UNCLASSIFIED
 
 UNASSIGNED = "unassigned"

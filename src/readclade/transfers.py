@@ -10,9 +10,9 @@ from urllib.parse import unquote, urlsplit
 from readclade.downloads import PATIENCE, Patience, Source, check_space, fetch_file, fetch_text
 from readclade.ena import resolve_run
 from readclade.formats import format_bytes
-from readclade.lanes import LaneTable
-from readclade.remote import check_url, hide_query, is_downloaded, is_run, split_checksum
-from readclade.tables import INTERLEAVED, Lane
+from readclade.inputs.addresses import check_url, hide_query, is_downloaded, is_run, split_checksum
+from readclade.inputs.lanes import LaneTable
+from readclade.inputs.tables import INTERLEAVED, Lane
 
 
 def bring_lanes(

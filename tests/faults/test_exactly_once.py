@@ -20,10 +20,10 @@ import pyarrow.parquet as pq
 import pytest
 from ray.cluster_utils import Cluster
 
+from readclade.inputs.tables import Lane
 from readclade.manifest import read_manifest
 from readclade.reads import summarise_reads
 from readclade.storage import locations, s3
-from readclade.tables import Lane
 
 pytestmark = pytest.mark.faults
 

@@ -9,13 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from readclade.inputs.tables import read_samples
 from readclade.manifest import Manifest
 from readclade.projection import fit_projection
 from readclade.reads import summarise_reads
 from readclade.shards import Batch, write_shard
 from readclade.strata import HEADER
 from readclade.summaries import Folders
-from readclade.tables import read_samples
 
 LINEAGE = "d__Bacteria;p__Bacillota;c__Bacilli;o__;f__;g__Bacillus;s__{}"
 TAXA_HEADER = "cluster\tsize\tbases\ttaxid\tname\trank\tlineage\tconfidence\tsecond_best"

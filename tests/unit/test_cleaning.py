@@ -12,9 +12,9 @@ import pytest
 from readclade import cleaning as cleaning_module
 from readclade.cleaning import Cleaning, clean_lanes
 from readclade.errors import ConfigError, InputError, ReadcladeError
+from readclade.inputs.tables import INTERLEAVED, Lane
 from readclade.storage import locations
 from readclade.storage.files import hash_file
-from readclade.tables import INTERLEAVED, Lane
 
 needs_fastp = pytest.mark.skipif(shutil.which("fastp") is None, reason="fastp is not installed: make system-deps")
 needs_minimap2 = pytest.mark.skipif(shutil.which("minimap2") is None, reason="minimap2 is not installed")

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from readclade.errors import ConfigError, InputError, ReadcladeError
-from readclade.tables import read_references, read_samples
+from readclade.inputs.tables import read_references, read_samples
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "benchmarks/communities"

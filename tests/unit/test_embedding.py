@@ -16,11 +16,11 @@ from readclade import embedding
 from readclade.embedders import get_embedder
 from readclade.embedding import ShardEmbedder, embed_reads
 from readclade.errors import ConfigError, InputError
+from readclade.inputs.tables import Lane
 from readclade.kmer import KmerEmbedder
 from readclade.manifest import Manifest, read_manifest
 from readclade.projection import Projection
 from readclade.reads import summarise_reads
-from readclade.tables import Lane
 
 SHARDS = 5
 

@@ -14,11 +14,11 @@ from ray.cluster_utils import Cluster
 from readclade import embedding, shard_store
 from readclade.embedding import ShardEmbedder, embed_reads
 from readclade.errors import InputError, StorageError
+from readclade.inputs.tables import Lane
 from readclade.kmer import KmerEmbedder
 from readclade.manifest import read_manifest
 from readclade.reads import summarise_reads
 from readclade.storage import locations
-from readclade.tables import Lane
 from tests.s3_server import S3Server
 
 SHARDS = 5

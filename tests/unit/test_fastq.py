@@ -10,7 +10,7 @@ import pytest
 
 from readclade import fastq
 from readclade.errors import InputError
-from readclade.tables import Lane
+from readclade.inputs.tables import Lane
 
 COMPRESSIONS = {
     "plain": "",

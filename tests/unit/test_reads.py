@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from readclade.errors import InputError
+from readclade.inputs.tables import Lane
 from readclade.reads import check_reads, summarise_reads
 from readclade.storage.files import hash_file
-from readclade.tables import Lane
 
 GOOD = b"@a\nACGT\n+\nIIII\n"
 COMPRESSIONS = ["plain", "gzip", "members", "bgzf"]

@@ -12,11 +12,11 @@ import pytest
 from readclade import fragments as fragments_module
 from readclade.errors import InputError
 from readclade.fragments import read_batches
+from readclade.inputs.tables import Lane
 from readclade.manifest import Manifest, Shard
 from readclade.reads import summarise_reads
 from readclade.shards import Batch, get_embeddings, read_shard, write_shard
 from readclade.storage.files import hash_file
-from readclade.tables import Lane
 
 COMPRESSIONS = ["plain", "gzip", "members", "bgzf", "bzip2", "pbzip2", "zstd", "pzstd"]
 LAYOUTS = ["single", "paired", "interleaved"]

@@ -9,10 +9,10 @@ import pytest
 
 from readclade.downloads import Patience
 from readclade.errors import InputError
-from readclade.lanes import has_lost_files, read_lanes, write_lanes
+from readclade.inputs.lanes import has_lost_files, read_lanes, write_lanes
+from readclade.inputs.tables import INTERLEAVED, Lane
 from readclade.reads import summarise_reads
 from readclade.storage.files import hash_file
-from readclade.tables import INTERLEAVED, Lane
 from readclade.transfers import bring_lanes, get_path
 from tests.replay_server import serve
 

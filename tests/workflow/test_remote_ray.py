@@ -22,11 +22,11 @@ import requests
 
 from readclade import embedding
 from readclade.errors import ConfigError
+from readclade.inputs.tables import Lane
 from readclade.job_server import check_cluster, connect
 from readclade.manifest import read_manifest
 from readclade.reads import summarise_reads
 from readclade.storage import locations
-from readclade.tables import Lane
 from tests.ray_head import RayHead, get_free_ports
 from tests.workflow.test_documented_commands import REMOTE_PAGE, REMOTE_SCRIPT, find_commands, find_example
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from readclade.tables import RANKS
+from readclade.inputs.tables import RANKS
 
 UNCLASSIFIED = "unclassified"
 

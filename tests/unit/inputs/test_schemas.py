@@ -7,10 +7,10 @@ import pytest
 import yaml
 
 from readclade.errors import ConfigError
-from readclade.schemas import load_schema
-from readclade.tables import check_config
+from readclade.inputs.schemas import load_schema
+from readclade.inputs.tables import check_config
 
-CONFIG = Path(__file__).parents[2] / "config"
+CONFIG = Path(__file__).parents[3] / "config"
 
 
 def list_keys(schema: dict, prefix: str = "") -> list[str]:

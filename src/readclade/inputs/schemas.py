@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 from jsonschema import Draft202012Validator, validators
 
-_FOLDER = Path(__file__).parents[2] / "config" / "schemas"
+_FOLDER = Path(__file__).parents[3] / "config" / "schemas"
 # JSON has one kind of number, so 4.0 would pass for an integer and then fail as a size or a count.
 Validator = validators.extend(
     Draft202012Validator,

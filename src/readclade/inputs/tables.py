@@ -14,8 +14,8 @@ from typing import NoReturn
 from jsonschema.exceptions import ValidationError
 
 from readclade.errors import ConfigError, InputError
-from readclade.remote import check_url, is_other_accession, is_remote, is_run
-from readclade.schemas import Validator, describe, fill_defaults, load_schema, read_typed, suggest
+from readclade.inputs.addresses import check_url, is_other_accession, is_remote, is_run
+from readclade.inputs.schemas import Validator, describe, fill_defaults, load_schema, read_typed, suggest
 from readclade.storage.locations import Lookup, is_s3
 
 # How long S3 is tried while a table is checked: a person is waiting.

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from readclade.errors import InputError
+from readclade.inputs.tables import INTERLEAVED, Lane
 from readclade.storage.files import write_atomically
-from readclade.tables import INTERLEAVED, Lane
 
 
 @dataclass
