@@ -12,8 +12,8 @@ READCLADE_ENA_URL names another server than ENA's, REQUESTS_CA_BUNDLE a certific
 from pathlib import Path
 
 from readclade.cli import make_parser, make_reporter, run
+from readclade.downloads.lanes import bring_lanes
 from readclade.inputs.lanes import add_lane_options, get_lanes, write_lanes
-from readclade.transfers import bring_lanes
 
 
 def main() -> None:

@@ -7,13 +7,13 @@ import shutil
 
 import pytest
 
-from readclade.downloads import Patience
+from readclade.downloads.files import Patience
+from readclade.downloads.lanes import bring_lanes, get_path
 from readclade.errors import InputError
 from readclade.inputs.lanes import has_lost_files, read_lanes, write_lanes
 from readclade.inputs.tables import INTERLEAVED, Lane
 from readclade.reads import summarise_reads
 from readclade.storage.files import hash_file
-from readclade.transfers import bring_lanes, get_path
 from tests.replay_server import serve
 
 QUICK = Patience(tries=3, timeout_s=5, pause_s=0.01)

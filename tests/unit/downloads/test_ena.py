@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from readclade.downloads import Source
-from readclade.ena import get_report_url, resolve_run
+from readclade.downloads.ena import get_report_url, resolve_run
+from readclade.downloads.files import Source
 from readclade.errors import InputError
 
-RECORDED = Path(__file__).parents[1] / "data/ena"
+RECORDED = Path(__file__).parents[2] / "data/ena"
 FIELDS = ("run_accession", "library_layout", "instrument_platform", "fastq_ftp", "fastq_md5", "fastq_bytes")
 HOST = "ftp.sra.ebi.ac.uk/vol1/fastq"
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from readclade.downloads import Source
+from readclade.downloads.files import Source
 from readclade.errors import InputError
 from readclade.inputs.addresses import is_run
 

@@ -11,8 +11,8 @@ from email.utils import format_datetime
 
 import pytest
 
-from readclade import downloads
-from readclade.downloads import Patience, Source, fetch_file, fetch_text
+from readclade.downloads import files
+from readclade.downloads.files import Patience, Source, fetch_file, fetch_text
 from readclade.errors import InputError
 from tests.replay_server import serve
 
@@ -190,7 +190,7 @@ def test_fetch_file_passing_trouble_of_the_server_is_waited_for(site, fetch, tmp
 )
 def test_fetch_file_waits_as_long_as_the_server_asks(site, fetch, tmp_path, monkeypatch, value, wait):
     waits = []
-    monkeypatch.setattr(downloads.time, "sleep", waits.append)
+    monkeypatch.setattr(files.time, "sleep", waits.append)
     site.faults["/a.fq.gz"] = [f"503 {value}"]
     assert_whole(tmp_path, fetch(Patience(pause_s=0.01, longest_pause_s=9)))
     assert waits == [wait]
@@ -205,7 +205,7 @@ def test_fetch_file_no_server_is_an_error_after_some_tries(tmp_path):
 
 def test_fetch_file_more_than_the_disk_holds_is_refused_before_it_comes(site, fetch, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(downloads.shutil, "disk_usage", lambda path: usage._replace(free=1_500_000))
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage._replace(free=1_500_000))
     with pytest.raises(InputError, match=r"3.0 MB are still to come, but only 1.5 MB are free") as caught:
         fetch()
     assert caught.value.path == str(tmp_path)
@@ -263,7 +263,7 @@ def test_fetch_file_redirect_that_is_not_followed(site, fetch, target, message):
 
 def test_fetch_file_tells_how_far_it_is(site, fetch, monkeypatch):
     clock = iter(range(0, 10_000_000, 6))
-    monkeypatch.setattr(downloads.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(files.time, "monotonic", lambda: next(clock))
     fetch()
     progress = re.compile(r"a\.fq\.gz: ([0-9.]+) ([kM]B) of 3\.0 MB, [0-9.]+ [kM]?B a second, .* s left")
     told = [match for line in fetch.lines if (match := progress.fullmatch(line))]
