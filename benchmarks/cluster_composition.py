@@ -17,10 +17,10 @@ import numpy as np
 import pyarrow as pa
 from peers import get_sample, write_binning
 
-from readclade import fastq
 from readclade.cli import make_parser, run
 from readclade.inputs.tables import Lane, Sample
 from readclade.kmer import KmerEmbedder
+from readclade.reads import fastq
 
 _STARTS = 10
 _ROWS = 1 << 14

@@ -33,7 +33,7 @@ from readclade.dnabert_embedder import DnabertEmbedder, choose_precision
 from readclade.embedding import ShardEmbedder, embed_reads
 from readclade.inputs.tables import Lane
 from readclade.metrics import PREFIX
-from readclade.reads import summarise_reads
+from readclade.reads.plan import summarise_reads
 from readclade.windows import load_tokenizer, tokenize
 
 ROOT = Path(__file__).parents[1]

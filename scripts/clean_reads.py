@@ -12,9 +12,9 @@ Writes gzip files, mates in step, and lanes.json with the counts, which fetch_re
 import shutil
 from pathlib import Path
 
-from readclade.cleaning import ADAPTERS, Cleaning, clean_lanes
 from readclade.cli import make_parser, make_reporter, run
 from readclade.inputs.lanes import add_lane_options, get_lanes, write_lanes
+from readclade.reads.cleaning import ADAPTERS, Cleaning, clean_lanes
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from readclade.cli import make_parser, make_reporter, run
 from readclade.inputs.lanes import add_lane_options, get_lanes
-from readclade.reads import summarise_reads
+from readclade.reads.plan import summarise_reads
 
 
 def main() -> None:

@@ -22,12 +22,12 @@ from readclade import shard_store
 from readclade.ahead import map_ahead, read_ahead
 from readclade.embedders import Embedder, get_embedder
 from readclade.errors import InputError, StorageError
-from readclade.fragments import read_batches
 from readclade.manifest import Manifest, Shard
 from readclade.metrics import ActorMetrics, Usage, from_row, to_row
 from readclade.projection import Projection, fit_projection
 from readclade.ray_session import run_tasks, running_ray
-from readclade.reads import check_reads, load_reads
+from readclade.reads.fragments import read_batches
+from readclade.reads.plan import check_reads, load_reads
 from readclade.shards import Batch, write_shard
 from readclade.sources import find_sources
 from readclade.storage import locations

@@ -10,7 +10,7 @@ from pathlib import Path
 from readclade import shard_store
 from readclade.errors import ConfigError
 from readclade.manifest import Manifest, read_manifest
-from readclade.reads import load_reads
+from readclade.reads.plan import load_reads
 from readclade.storage import locations
 
 _MANIFEST = "manifest.json"

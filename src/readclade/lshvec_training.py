@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 
 from readclade.errors import ConfigError, InputError
-from readclade.fragments import read_batches
 from readclade.kmer import get_letters
 from readclade.lshvec import Hasher, Model, Training, make_hyperplanes
-from readclade.reads import load_reads
+from readclade.reads.fragments import read_batches
+from readclade.reads.plan import load_reads
 
 _WINDOW = 5  # neighbours on either side, gensim's default
 _NEGATIVES = 5

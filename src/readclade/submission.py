@@ -31,7 +31,7 @@ from readclade.job_server import (
     try_again,
 )
 from readclade.ray_session import get_shared_variables
-from readclade.reads import load_reads
+from readclade.reads.plan import load_reads
 from readclade.sources import find_sources
 from readclade.storage.files import hash_file
 

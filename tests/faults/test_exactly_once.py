@@ -22,7 +22,7 @@ from ray.cluster_utils import Cluster
 
 from readclade.inputs.tables import Lane
 from readclade.manifest import read_manifest
-from readclade.reads import summarise_reads
+from readclade.reads.plan import summarise_reads
 from readclade.storage import locations, s3
 
 pytestmark = pytest.mark.faults

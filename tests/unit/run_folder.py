@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from readclade.inputs.tables import read_samples
 from readclade.manifest import Manifest
 from readclade.projection import fit_projection
-from readclade.reads import summarise_reads
+from readclade.reads.plan import summarise_reads
 from readclade.shards import Batch, write_shard
 from readclade.strata import HEADER
 from readclade.summaries import Folders

@@ -20,7 +20,7 @@ from readclade.inputs.tables import Lane
 from readclade.kmer import KmerEmbedder
 from readclade.manifest import Manifest, read_manifest
 from readclade.projection import Projection
-from readclade.reads import summarise_reads
+from readclade.reads.plan import summarise_reads
 
 SHARDS = 5
 

@@ -17,7 +17,7 @@ from readclade.errors import InputError, StorageError
 from readclade.inputs.tables import Lane
 from readclade.kmer import KmerEmbedder
 from readclade.manifest import read_manifest
-from readclade.reads import summarise_reads
+from readclade.reads.plan import summarise_reads
 from readclade.storage import locations
 from tests.s3_server import S3Server
 

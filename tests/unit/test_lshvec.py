@@ -19,7 +19,7 @@ from readclade.kmer import CODES
 from readclade.lshvec import Hasher, Model, Training, make_hyperplanes, read_model, write_model
 from readclade.lshvec_training import take_reads as take_reads_of
 from readclade.lshvec_training import train_model
-from readclade.reads import summarise_reads
+from readclade.reads.plan import summarise_reads
 
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
 SMALL = Training(k=6, bits=7, bases=20_000, epochs=1, seed=3, dimensions=8)

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from readclade import fragments as fragments_module
 from readclade.errors import InputError
-from readclade.fragments import read_batches
 from readclade.inputs.tables import Lane
 from readclade.manifest import Manifest, Shard
-from readclade.reads import summarise_reads
+from readclade.reads import fragments as fragments_module
+from readclade.reads.fragments import read_batches
+from readclade.reads.plan import summarise_reads
 from readclade.shards import Batch, get_embeddings, read_shard, write_shard
 from readclade.storage.files import hash_file
 
@@ -119,7 +119,7 @@ def test_read_batches_one_fragment_per_shard(tmp_path, compress, layout):
 @pytest.mark.parametrize("compression", ["plain", "gzip"])
 def test_read_batches_small_batches_continue_within_a_shard(tmp_path, compress, monkeypatch, compression):
     monkeypatch.setattr(fragments_module, "_BATCH_BASES", 3000)
-    monkeypatch.setattr("readclade.reads._BATCH_BASES", 3000)
+    monkeypatch.setattr("readclade.reads.plan._BATCH_BASES", 3000)
     for layout in LAYOUTS:
         folder = tmp_path / layout
         folder.mkdir()

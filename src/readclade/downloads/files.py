@@ -19,10 +19,10 @@ from urllib.parse import urljoin
 import requests
 import urllib3
 
-from readclade.compression import MAGIC_BYTES, find_compression
 from readclade.errors import InputError
 from readclade.formats import format_bytes, format_duration
 from readclade.inputs.addresses import check_url, hide_query
+from readclade.reads.compression import MAGIC_BYTES, find_compression
 from readclade.storage.files import write_atomically
 
 _BLOCK_BYTES = 1 << 20

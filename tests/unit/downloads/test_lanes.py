@@ -12,7 +12,7 @@ from readclade.downloads.lanes import bring_lanes, get_path
 from readclade.errors import InputError
 from readclade.inputs.lanes import has_lost_files, read_lanes, write_lanes
 from readclade.inputs.tables import INTERLEAVED, Lane
-from readclade.reads import summarise_reads
+from readclade.reads.plan import summarise_reads
 from readclade.storage.files import hash_file
 from tests.replay_server import serve
 

@@ -19,10 +19,10 @@ from pathlib import Path
 from isal import igzip_threaded
 from pydustmasker import DustMasker
 
-from readclade import fastq
 from readclade.errors import ConfigError, InputError, ReadcladeError
 from readclade.inputs.lanes import LaneTable
 from readclade.inputs.tables import INTERLEAVED, Lane
+from readclade.reads import fastq
 
 # What stands behind a first and a second mate that is longer than its insert.
 # Source: Illumina Adapter Sequences (1000000002694), "TruSeq" and its transposase adapter "Nextera"; MGI's note on the

@@ -11,10 +11,10 @@ from contextlib import ExitStack, closing
 from os import PathLike
 from pathlib import Path
 
-from readclade import fastq
 from readclade.errors import InputError
 from readclade.inputs.tables import Lane
-from readclade.read_statistics import ReadStatistics, check_phred
+from readclade.reads import fastq
+from readclade.reads.statistics import ReadStatistics, check_phred
 from readclade.storage import locations
 from readclade.storage.files import hash_file, write_atomically
 

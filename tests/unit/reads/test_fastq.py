@@ -8,9 +8,9 @@ from contextlib import closing
 import dnaio
 import pytest
 
-from readclade import fastq
 from readclade.errors import InputError
 from readclade.inputs.tables import Lane
+from readclade.reads import fastq
 
 COMPRESSIONS = {
     "plain": "",

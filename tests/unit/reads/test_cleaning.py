@@ -9,10 +9,10 @@ from pathlib import Path
 import dnaio
 import pytest
 
-from readclade import cleaning as cleaning_module
-from readclade.cleaning import Cleaning, clean_lanes
 from readclade.errors import ConfigError, InputError, ReadcladeError
 from readclade.inputs.tables import INTERLEAVED, Lane
+from readclade.reads import cleaning as cleaning_module
+from readclade.reads.cleaning import Cleaning, clean_lanes
 from readclade.storage import locations
 from readclade.storage.files import hash_file
 

@@ -9,7 +9,7 @@ import pytest
 
 from readclade.errors import InputError
 from readclade.inputs.tables import Lane
-from readclade.reads import check_reads, summarise_reads
+from readclade.reads.plan import check_reads, summarise_reads
 from readclade.storage.files import hash_file
 
 GOOD = b"@a\nACGT\n+\nIIII\n"

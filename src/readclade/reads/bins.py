@@ -7,9 +7,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from isal import igzip
 
-from readclade import fastq
 from readclade.errors import InputError
 from readclade.inputs.tables import Lane
+from readclade.reads import fastq
 
 
 def write_bins(reads: dict, assignments: Path, out: Path) -> dict[str, int]:

@@ -21,9 +21,9 @@ import dnaio
 import rapidgzip
 from isal import igzip, isal_zlib
 
-from readclade.compression import MAGIC_BYTES, DamagedError, MemberStream, find_compression
 from readclade.errors import InputError
 from readclade.inputs.tables import INTERLEAVED, Lane
+from readclade.reads.compression import MAGIC_BYTES, DamagedError, MemberStream, find_compression
 from readclade.storage import locations
 
 _BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
