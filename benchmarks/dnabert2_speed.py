@@ -28,7 +28,7 @@ import pyarrow as pa
 import torch
 from safetensors.torch import save_file
 
-from readclade.dnabert2 import Network, NetworkConfig, read_config
+from readclade.dnabert2.network import Network, NetworkConfig, read_config
 from readclade.dnabert_embedder import DnabertEmbedder, choose_precision
 from readclade.embedding import ShardEmbedder, embed_reads
 from readclade.inputs.tables import Lane

@@ -3,7 +3,7 @@
 On a GPU the products take so little time that what stands between them takes twice as long when torch moves every
 intermediate through memory: with these kernels the network reaches 0.63 of the rate of large matrix products, without
 them 0.37 (an H200 in bfloat16, docs/embedders.md). They compute in float32, return what
-`readclade.dnabert2_operations.PlainOperations` returns to the rounding of half precision, and give the same bits in
+`readclade.dnabert2.operations.PlainOperations` returns to the rounding of half precision, and give the same bits in
 every run: no sum depends on how the work is divided.
 
 Source: softmax in blocks as in FlashAttention (Dao et al. 2022, arXiv 2205.14135), algorithm 1.
@@ -73,7 +73,7 @@ def _gate(halves, out, count, size: tl.constexpr, block: tl.constexpr):
 
 
 class FusedOperations:
-    """What `readclade.dnabert2_operations.PlainOperations` does, on a GPU and in half precision.
+    """What `readclade.dnabert2.operations.PlainOperations` does, on a GPU and in half precision.
 
     Args:
         slopes: (heads,) float32.

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from readclade import dnabert2, dnabert2_operations
+from readclade import dnabert2
+from readclade.dnabert2 import operations
 
-DATA = Path(__file__).parents[1] / "data/dnabert2"
+DATA = Path(__file__).parents[2] / "data/dnabert2"
 on_gpu = pytest.mark.skipif(
     not torch.cuda.is_available() or torch.cuda.get_device_capability()[0] < 8,
     reason="the kernels need a GPU of compute capability 8 or newer, and this machine has none",
@@ -28,9 +29,9 @@ def draw():
 
 def make_operations(heads, tokens, lengths):
     """Return fused ones, and plain ones that compute in float32."""
-    slopes = torch.tensor(dnabert2_operations.get_alibi_slopes(heads), device="cuda")
-    fused = dnabert2_operations.find_kernels(torch.device("cuda")).FusedOperations(slopes, lengths)
-    return fused, dnabert2_operations.PlainOperations(heads, tokens, lengths, torch.zeros(0, device="cuda"))
+    slopes = torch.tensor(operations.get_alibi_slopes(heads), device="cuda")
+    fused = operations.find_kernels(torch.device("cuda")).FusedOperations(slopes, lengths)
+    return fused, operations.PlainOperations(heads, tokens, lengths, torch.zeros(0, device="cuda"))
 
 
 @on_gpu
@@ -85,7 +86,7 @@ def test_fused_network_points_where_the_exact_one_does(dtype):
     half.load_state_dict(exact.state_dict())
     half = half.to(dtype)
     x = torch.zeros(1, 60, 768, dtype=dtype, device="cuda")
-    assert type(dnabert2_operations.choose_operations(12, lengths, x)).__name__ == "FusedOperations"
+    assert type(operations.choose_operations(12, lengths, x)).__name__ == "FusedOperations"
     found, expected = (network(ids, lengths).float().sum(1) for network in (half, exact))
     assert torch.cosine_similarity(found, expected).min() >= 0.999
     again = half(ids, lengths).float().sum(1)
@@ -99,11 +100,11 @@ def test_find_kernels_where_none_can_be_built_says_so_and_goes_on(monkeypatch, c
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     with caplog.at_level(logging.WARNING):
         device = torch.device("cuda", 99)  # none has so many
-        assert dnabert2_operations.find_kernels.__wrapped__(device) is None
+        assert operations.find_kernels.__wrapped__(device) is None
     assert "no kernels can be built" in caplog.text
 
 
 def test_find_kernels_for_older_gpus_and_processors(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
-    assert dnabert2_operations.find_kernels.__wrapped__(torch.device("cuda")) is None
-    assert dnabert2_operations.find_kernels(torch.device("cpu")) is None
+    assert operations.find_kernels.__wrapped__(torch.device("cuda")) is None
+    assert operations.find_kernels(torch.device("cpu")) is None

@@ -7,7 +7,7 @@ Source: DNABERT-2 (Zhou et al. 2023, arXiv 2306.15006).
 
 In half precision (`network.to(torch.bfloat16)`) LayerNorm and softmax compute in float32 all the same: torch's kernels
 round what they return, not what they sum. What stands between the matrix products, attention and gate among it, is in
-`readclade.dnabert2_operations`.
+`readclade.dnabert2.operations`.
 """
 
 import json
@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from readclade.dnabert2_operations import choose_operations
+from readclade.dnabert2.operations import choose_operations
+from readclade.dnabert2.weights import check_tensors, read_tensors
 from readclade.errors import InputError
-from readclade.weights import check_tensors, read_tensors
 
 # Heads of the published files that say nothing about an embedding: the masked-language model's and BERT's pooler.
 _IGNORED = ("cls.", "pooler.")

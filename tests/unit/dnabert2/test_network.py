@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from readclade import dnabert2
-from readclade.dnabert2_operations import get_alibi_slopes
+from readclade.dnabert2.operations import get_alibi_slopes
 from readclade.errors import InputError
 
-DATA = Path(__file__).parents[1] / "data/dnabert2"
+DATA = Path(__file__).parents[2] / "data/dnabert2"
 WEIGHTS, CONFIG = DATA / "tiny.weights.safetensors", DATA / "tiny.config.json"
 CASES = ["one", "equal", "ragged", "long", "beyond512"]
 KEY = "encoder.layer.1.mlp.wo.weight"

@@ -1,7 +1,7 @@
 """What DNABERT-2 does between its matrix products: attention with ALiBi, the gate, LayerNorm of a sum.
 
 By torch's own functions (`PlainOperations`), or on a GPU, where those would take most of the time, by fused kernels
-(`readclade.dnabert2_kernels`).
+(`readclade.dnabert2.kernels`).
 
 Source: ALiBi (Press et al. 2021, arXiv 2108.12409), here symmetric; gated MLP "GEGLU" (Shazeer 2020, arXiv 2002.05202).
 """
@@ -96,18 +96,18 @@ def find_kernels(device: torch.device):
     if device.type != "cuda" or torch.cuda.get_device_capability(device)[0] < 8:  # Triton is for no older ones
         return None
     try:
-        from readclade import dnabert2_kernels  # needs Triton, which torch brings along for GPUs only
+        from readclade.dnabert2 import kernels  # needs Triton, which torch brings along for GPUs only
 
         tiny = torch.zeros(1, 16, 3, 1, 16, dtype=torch.float16, device=device)
         one = torch.ones(1, dtype=torch.int32, device=device)
-        dnabert2_kernels.FusedOperations(one.float(), one).attend(tiny)
+        kernels.FusedOperations(one.float(), one).attend(tiny)
     except Exception as error:  # of Triton, of the compiler, of the driver: a network without is only slower
         logging.getLogger(__name__).warning(
             "DNABERT-2 runs at half its speed: no kernels can be built for the GPU (%s). A C compiler may be missing.",
             error,
         )
         return None
-    return dnabert2_kernels
+    return kernels
 
 
 def choose_operations(heads: int, lengths: Tensor | None, x: Tensor):
