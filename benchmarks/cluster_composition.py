@@ -18,8 +18,8 @@ import pyarrow as pa
 from peers import get_sample, write_binning
 
 from readclade.cli import make_parser, run
+from readclade.embedders.kmer import KmerEmbedder
 from readclade.inputs.tables import Lane, Sample
-from readclade.kmer import KmerEmbedder
 from readclade.reads import fastq
 
 _STARTS = 10

@@ -28,10 +28,10 @@ from readclade.clustering.points import Points
 from readclade.clustering.pooling import measure_deviations, pool_groups
 from readclade.clustering.progress import Progress
 from readclade.clustering.sequences import Sequences, encode_sequences
-from readclade.embedders import Embedder, get_embedder
+from readclade.embedders.projection import fit_projection
+from readclade.embedders.protocol import Embedder, get_embedder
 from readclade.errors import ConfigError
 from readclade.manifest import read_manifest
-from readclade.projection import fit_projection
 from readclade.shards import read_shard
 
 _HEADER = (

@@ -29,12 +29,12 @@ import torch
 from safetensors.torch import save_file
 
 from readclade.dnabert2.network import Network, NetworkConfig, read_config
-from readclade.dnabert_embedder import DnabertEmbedder, choose_precision
+from readclade.embedders.dnabert import DnabertEmbedder, choose_precision
+from readclade.embedders.windows import load_tokenizer, tokenize
 from readclade.embedding import ShardEmbedder, embed_reads
 from readclade.inputs.tables import Lane
 from readclade.metrics import PREFIX
 from readclade.reads.plan import summarise_reads
-from readclade.windows import load_tokenizer, tokenize
 
 ROOT = Path(__file__).parents[1]
 READS = ROOT / "demo/reads/pairs_1.fastq.gz"

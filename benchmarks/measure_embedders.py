@@ -28,7 +28,7 @@ from readclade.cli import make_parser, make_reporter, run
 from readclade.clustering.exchange import Layout
 from readclade.clustering.linking import link_fragments
 from readclade.clustering.progress import Progress
-from readclade.embedders import get_embedder
+from readclade.embedders.protocol import get_embedder
 from readclade.errors import ReadcladeError
 from readclade.evaluation import evaluate_binnings
 from readclade.inputs.tables import Sample

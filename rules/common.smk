@@ -12,7 +12,8 @@ from snakemake.exceptions import WorkflowError
 BASEDIR = Path(workflow.basedir)
 sys.path.insert(0, str(BASEDIR / "src"))
 
-from readclade import hub, shard_store
+from readclade import shard_store
+from readclade.embedders import hub
 from readclade.inputs import tables
 from readclade.storage import locations
 from readclade.errors import ReadcladeError

@@ -9,7 +9,7 @@ The vectors are not projected: labelling puts them through the projection of eac
 from pathlib import Path
 
 from readclade.cli import make_parser, make_reporter, run
-from readclade.options import add_embedder_options, get_embedder_parameters
+from readclade.embedders.options import add_embedder_options, get_embedder_parameters
 from readclade.references import index_references
 
 

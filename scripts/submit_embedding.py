@@ -12,14 +12,14 @@ Where a job for the same shards runs already, this follows it instead of submitt
 import sys
 
 from readclade.cli import make_parser, make_reporter, run
-from readclade.handover import write_pointer
-from readclade.manifest import read_manifest
-from readclade.options import (
+from readclade.embedders.options import (
     add_embedding_options,
     get_embedder_parameters,
     get_embedding_words,
     parse_embedding_options,
 )
+from readclade.handover import write_pointer
+from readclade.manifest import read_manifest
 from readclade.storage.locations import join
 from readclade.submission import Request, embed_remotely
 

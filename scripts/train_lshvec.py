@@ -11,8 +11,8 @@ and parameters give the same model.
 from pathlib import Path
 
 from readclade.cli import make_parser, make_reporter, run
-from readclade.lshvec import Training, write_model
-from readclade.lshvec_training import train_model
+from readclade.embedders.lshvec import Training, write_model
+from readclade.embedders.lshvec_training import train_model
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from genome_list import Genome, read_genomes
 from readclade.cli import make_parser, make_reporter, run
 from readclade.clustering.codons import add_codon, make_codon_table
 from readclade.clustering.markers import AMINO_ACIDS, spell_word
-from readclade.kmer import CODES
+from readclade.embedders.kmer import CODES
 from readclade.simulation import read_fasta
 from readclade.storage.files import write_atomically
 

@@ -20,11 +20,11 @@ import ray
 
 from readclade import shard_store
 from readclade.ahead import map_ahead, read_ahead
-from readclade.embedders import Embedder, get_embedder
+from readclade.embedders.projection import Projection, fit_projection
+from readclade.embedders.protocol import Embedder, get_embedder
 from readclade.errors import InputError, StorageError
 from readclade.manifest import Manifest, Shard
 from readclade.metrics import ActorMetrics, Usage, from_row, to_row
-from readclade.projection import Projection, fit_projection
 from readclade.ray_session import run_tasks, running_ray
 from readclade.reads.fragments import read_batches
 from readclade.reads.plan import check_reads, load_reads

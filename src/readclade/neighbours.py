@@ -11,7 +11,7 @@ import faiss
 import numpy as np
 from scipy.optimize import nnls
 
-from readclade.projection import Projection
+from readclade.embedders.projection import Projection
 from readclade.references import ReferenceIndex
 from readclade.taxonomy.lineage import Taxon, get_lowest
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from Bio.SeqIO.FastaIO import SimpleFastaParser
 
-from readclade.embedders import Embedder, get_embedder
+from readclade.embedders.protocol import Embedder, get_embedder
 from readclade.errors import InputError
 from readclade.inputs.tables import Reference, read_references
 from readclade.storage.files import hash_file, open_text, replace_when_done

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from readclade.kmer import KmerEmbedder
+from readclade.embedders.kmer import KmerEmbedder
+from readclade.embedders.projection import Projection, fit_projection
 from readclade.manifest import Manifest, read_manifest
-from readclade.projection import Projection, fit_projection
 from readclade.shards import Batch, write_shard
 from readclade.simulation import COMPLEMENT, add_errors, read_fasta, simulate_long_reads
 

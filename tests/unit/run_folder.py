@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from readclade.embedders.projection import fit_projection
 from readclade.inputs.tables import read_samples
 from readclade.manifest import Manifest
-from readclade.projection import fit_projection
 from readclade.reads.plan import summarise_reads
 from readclade.shards import Batch, write_shard
 from readclade.strata import HEADER

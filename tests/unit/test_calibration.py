@@ -6,7 +6,7 @@ import pytest
 from scipy.linalg import eigh
 
 from readclade.clustering.calibration import _LEAST_PARTS, _RIDGE, LATTICE_STEPS, Calibration, fit_calibration
-from readclade.kmer import KmerEmbedder
+from readclade.embedders.kmer import KmerEmbedder
 from readclade.simulation import read_fasta
 
 LIMIT = 32 * LATTICE_STEPS

@@ -16,9 +16,9 @@ from readclade.clustering import outputs
 from readclade.clustering.calibration import LATTICE_STEPS, Calibration
 from readclade.clustering.job import Parameters, cluster_fragments
 from readclade.clustering.outputs import ResultWriter, write_clusters
+from readclade.embedders.projection import Projection
 from readclade.errors import ConfigError, InputError, ReadcladeError
 from readclade.manifest import Manifest
-from readclade.projection import Projection
 from readclade.shards import Batch, write_shard
 
 FILES = ["assignments.parquet", "binning.tsv", "clusters.h5"]

@@ -23,8 +23,8 @@ from readclade.clustering.discovery import (
 from readclade.clustering.markers import find_markers
 from readclade.clustering.separation import _measure_joined, get_least_distances, measure_distances, measure_joining
 from readclade.clustering.sequences import encode_sequences
+from readclade.embedders.kmer import KmerEmbedder
 from readclade.errors import ConfigError
-from readclade.kmer import KmerEmbedder
 from readclade.simulation import COMPLEMENT, read_fasta
 
 GENOMES = Path(__file__).parents[2] / "demo/genomes"

@@ -13,13 +13,13 @@ import yaml
 from ray.cluster_utils import Cluster
 
 from readclade import embedding
-from readclade.embedders import get_embedder
+from readclade.embedders.kmer import KmerEmbedder
+from readclade.embedders.projection import Projection
+from readclade.embedders.protocol import get_embedder
 from readclade.embedding import ShardEmbedder, embed_reads
 from readclade.errors import ConfigError, InputError
 from readclade.inputs.tables import Lane
-from readclade.kmer import KmerEmbedder
 from readclade.manifest import Manifest, read_manifest
-from readclade.projection import Projection
 from readclade.reads.plan import summarise_reads
 
 SHARDS = 5

@@ -12,10 +12,10 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from readclade import embedding, shard_store
+from readclade.embedders.kmer import KmerEmbedder
 from readclade.embedding import ShardEmbedder, embed_reads
 from readclade.errors import InputError, StorageError
 from readclade.inputs.tables import Lane
-from readclade.kmer import KmerEmbedder
 from readclade.manifest import read_manifest
 from readclade.reads.plan import summarise_reads
 from readclade.storage import locations

@@ -17,7 +17,7 @@ from readclade.clustering.linkage import take_linkage
 from readclade.clustering.linking import link_fragments
 from readclade.clustering.pooling import Groups, pool_groups
 from readclade.clustering.sequences import encode_sequences
-from readclade.kmer import KmerEmbedder
+from readclade.embedders.kmer import KmerEmbedder
 from readclade.simulation import COMPLEMENT, read_fasta
 
 NAMES = ("Staphylococcus_aureus_N315", "Mycobacterium_leprae_TN")

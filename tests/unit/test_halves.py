@@ -9,9 +9,9 @@ import pytest
 from readclade.clustering import halves
 from readclade.clustering.halves import choose_half_embedder, measure_halves
 from readclade.clustering.sequences import encode_sequences
-from readclade.kmer import KmerEmbedder
+from readclade.embedders.kmer import KmerEmbedder
+from readclade.embedders.projection import fit_projection
 from readclade.manifest import Manifest
-from readclade.projection import fit_projection
 from readclade.simulation import read_fasta
 
 

@@ -15,9 +15,9 @@ from sklearn.metrics import adjusted_rand_score
 from readclade.clustering.calibration import LATTICE_STEPS, fit_calibration
 from readclade.clustering.kmeans import _hash_uniform, _iterate, measure_agreement, run_kmeans, seed_centroids
 from readclade.clustering.points import Points
+from readclade.embedders.kmer import KmerEmbedder
+from readclade.embedders.projection import fit_projection
 from readclade.errors import ConfigError
-from readclade.kmer import KmerEmbedder
-from readclade.projection import fit_projection
 
 READS = Path(__file__).parents[2] / "demo" / "reads"
 

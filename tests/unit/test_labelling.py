@@ -18,11 +18,11 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
 from readclade.cami import read_binning
-from readclade.embedders import get_embedder
+from readclade.embedders.projection import fit_projection
+from readclade.embedders.protocol import get_embedder
 from readclade.errors import InputError
 from readclade.labelling import TAXA_COLUMNS, label_clusters
 from readclade.manifest import Manifest
-from readclade.projection import fit_projection
 from readclade.references import index_references
 from readclade.shards import Batch, write_shard
 from readclade.units import MOST_UNITS, choose_units, count_fragments, pool_units

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from readclade.embedders import get_embedder
+from readclade.embedders.protocol import get_embedder
 from readclade.errors import InputError
 from readclade.references import (
     check_embedder,

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from readclade.clustering.sequences import Sequences
-from readclade.kmer import KmerEmbedder
+from readclade.embedders.kmer import KmerEmbedder
+from readclade.embedders.projection import Projection
 from readclade.manifest import Manifest
-from readclade.projection import Projection
 
 Embed = Callable[[pa.StringArray], np.ndarray]
 

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pytest
 from safetensors.numpy import save
 
-from readclade.embedders import get_embedder
+from readclade.embedders.kmer import CODES
+from readclade.embedders.lshvec import Hasher, Model, Training, make_hyperplanes, read_model, write_model
+from readclade.embedders.lshvec_training import take_reads as take_reads_of
+from readclade.embedders.lshvec_training import train_model
+from readclade.embedders.protocol import get_embedder
 from readclade.errors import ConfigError, InputError
 from readclade.inputs.tables import Lane
-from readclade.kmer import CODES
-from readclade.lshvec import Hasher, Model, Training, make_hyperplanes, read_model, write_model
-from readclade.lshvec_training import take_reads as take_reads_of
-from readclade.lshvec_training import train_model
 from readclade.reads.plan import summarise_reads
 
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
@@ -263,7 +263,7 @@ def test_train_model_of_reads_that_changed(tmp_path, write_fastq, take_reads):
 def test_embedding_does_without_gensim(repository, tmp_path, model):
     write_model(tmp_path / "m", model)
     code = (
-        "import sys, readclade.embedders as e; e.get_embedder('lshvec', {'model': sys.argv[1]});"
+        "import sys, readclade.embedders.protocol as e; e.get_embedder('lshvec', {'model': sys.argv[1]});"
         " sys.exit('gensim' in sys.modules)"
     )
     environment = {"PYTHONPATH": str(repository / "src")}

@@ -6,9 +6,9 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
+from readclade.embedders.kmer import KmerEmbedder
+from readclade.embedders.lshvec import LshvecEmbedder
 from readclade.errors import ConfigError
-from readclade.kmer import KmerEmbedder
-from readclade.lshvec import LshvecEmbedder
 
 
 class Embedder(Protocol):
@@ -48,7 +48,7 @@ class Embedder(Protocol):
 def _make_dnabert(name: str) -> Callable[..., Embedder]:
     def make(**parameters) -> Embedder:
         # Not above: torch takes seconds to import, and kmer does without it.
-        from readclade.dnabert_embedder import DnabertEmbedder
+        from readclade.embedders.dnabert import DnabertEmbedder
 
         return DnabertEmbedder(name, **parameters)
 

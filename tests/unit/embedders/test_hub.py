@@ -7,9 +7,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from readclade import hub
+from readclade.embedders import hub
+from readclade.embedders.hub import MODELS, Model, ModelFile, find_model
 from readclade.errors import InputError
-from readclade.hub import MODELS, Model, ModelFile, find_model
 
 CONTENT = {"config.json": b"{}", "tokenizer.json": b"[]" * 9, "pytorch_model.bin": bytes(range(256)) * 9000}
 MODEL = Model(

@@ -2,7 +2,7 @@
 
 Random hyperplanes hash a k-mer: one bit for the side of each on which it lies, so that k-mers which differ in few bases
 often share their bucket (Charikar 2002). A k-mer and its reverse complement take the smaller of their two buckets, the
-word. A fragment's vector is the mean of its words' vectors, which `readclade.lshvec_training` has learnt.
+word. A fragment's vector is the mean of its words' vectors, which `readclade.embedders.lshvec_training` has learnt.
 
 Source: Shi and Chen, LSHvec, ACM BCB 2021; hyperplanes drawn at random as here, theirs go through sampled k-mers.
 """
@@ -17,8 +17,8 @@ import pyarrow as pa
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from readclade.embedders.kmer import CODES, get_letters
 from readclade.errors import ConfigError, InputError
-from readclade.kmer import CODES, get_letters
 from readclade.storage.files import hash_file, replace_when_done
 
 _VERSION = "1"  # raise it when the same model would give another vector

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from readclade.embedders import EMBEDDERS, Embedder, get_embedder
+from readclade.embedders.lshvec import Model, Training, make_hyperplanes
+from readclade.embedders.lshvec import write_model as write_lshvec
+from readclade.embedders.protocol import EMBEDDERS, Embedder, get_embedder
 from readclade.errors import ConfigError
-from readclade.lshvec import Model, Training, make_hyperplanes
-from readclade.lshvec import write_model as write_lshvec
 
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
 
@@ -25,7 +25,7 @@ NETWORK_TOLERANCE = 2e-6
 
 def write_model(folder: Path) -> str:
     """Write the model files of a network of two layers with random weights; return the folder."""
-    data = Path(__file__).parents[1] / "data/dnabert2"
+    data = Path(__file__).parents[2] / "data/dnabert2"
     for source, name in [
         ("tiny.config.json", "config.json"),
         ("tokenizer.json", "tokenizer.json"),
@@ -194,5 +194,5 @@ def test_get_embedder_passes_parameters_on():
 
 
 def test_kmer_does_without_torch(repository):
-    code = "import sys, readclade.embedders as e; e.get_embedder('kmer', {}); sys.exit('torch' in sys.modules)"
+    code = "import sys, readclade.embedders.protocol as e; e.get_embedder('kmer', {}); sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(repository / "src")}, check=True)

@@ -12,10 +12,10 @@ import torch
 
 from readclade import dnabert2
 from readclade.ahead import one_behind, read_ahead
+from readclade.embedders.hub import MODELS, find_model
+from readclade.embedders.windows import LEAST_BASES, cut_windows, load_tokenizer, make_batches, split_chunks, tokenize
 from readclade.errors import ConfigError, InputError
-from readclade.hub import MODELS, find_model
 from readclade.storage.files import hash_file
-from readclade.windows import LEAST_BASES, cut_windows, load_tokenizer, make_batches, split_chunks, tokenize
 
 _VERSION = "3"  # raise it when the same weights would give another vector
 _PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

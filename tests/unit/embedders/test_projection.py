@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from readclade.embedders.kmer import KmerEmbedder
+from readclade.embedders.projection import Projection, fit_projection
 from readclade.errors import InputError
-from readclade.kmer import KmerEmbedder
-from readclade.projection import Projection, fit_projection
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 A fragment's vector holds the frequency of each k-mer, a k-mer and its reverse complement counted as one, so that a
 read and its reverse complement have the same vector (Karlin and Burge 1995 call such frequencies the genomic
-signature). Background, scaling and directions are the projection's part (`readclade.projection`).
+signature). Background, scaling and directions are the projection's part (`readclade.embedders.projection`).
 """
 
 import numba

@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from readclade.embedders import EMBEDDERS
+from readclade.embedders.hub import HUB
+from readclade.embedders.protocol import EMBEDDERS
 from readclade.errors import ConfigError
-from readclade.hub import HUB
 from readclade.storage.locations import is_s3, join
 
 
