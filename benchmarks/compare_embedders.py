@@ -31,8 +31,8 @@ from readclade.clustering.sequences import Sequences, encode_sequences
 from readclade.embedders.projection import fit_projection
 from readclade.embedders.protocol import Embedder, get_embedder
 from readclade.errors import ConfigError
-from readclade.manifest import read_manifest
-from readclade.shards import read_shard
+from readclade.shards.manifest import read_manifest
+from readclade.shards.parquet import read_shard
 
 _HEADER = (
     "| embedder | D | d | single, d values | single, all D | single, whitened | groups, d values | groups, all D |"

@@ -23,9 +23,9 @@ from readclade.cami import read_binning
 from readclade.cli import make_parser, run
 from readclade.inputs.tables import read_references
 from readclade.labelling import label_clusters
-from readclade.manifest import read_manifest
 from readclade.references import index_references
-from readclade.shards import read_shard
+from readclade.shards.manifest import read_manifest
+from readclade.shards.parquet import read_shard
 
 
 def make_true_clusters(shards: Path, truth: Path, out: Path) -> None:

@@ -26,8 +26,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from readclade.cli import make_parser, run
-from readclade.manifest import Manifest, Shard
-from readclade.staging import stage_shards
+from readclade.shards.manifest import Manifest, Shard
+from readclade.shards.staging import stage_shards
 from readclade.storage.files import hash_file
 from readclade.storage.locations import upload_file
 

@@ -12,14 +12,14 @@ from snakemake.exceptions import WorkflowError
 BASEDIR = Path(workflow.basedir)
 sys.path.insert(0, str(BASEDIR / "src"))
 
-from readclade import shard_store
+from readclade.shards import store
 from readclade.embedders import hub
 from readclade.inputs import tables
 from readclade.storage import locations
 from readclade.errors import ReadcladeError
 from readclade.storage.files import write_atomically
 from readclade.inputs.lanes import has_lost_files
-from readclade.manifest import read_manifest
+from readclade.shards.manifest import read_manifest
 from readclade.inputs.addresses import is_downloaded, is_remote
 from readclade.sources import find_sources
 
@@ -283,7 +283,7 @@ def is_damaged(path):
     except ReadcladeError:
         return True
     try:
-        return bool(shard_store.list_lost(manifest, shard_store.get_location(manifest, path), tables.PARSE_PATIENCE_S))
+        return bool(store.list_lost(manifest, store.get_location(manifest, path), tables.PARSE_PATIENCE_S))
     except ReadcladeError as error:
         raise WorkflowError(str(error)) from None
 

@@ -10,8 +10,8 @@ verifies them where they lie. A second run brings only what is missing or damage
 from pathlib import Path
 
 from readclade.cli import make_parser, make_reporter, run
-from readclade.lustre import DataRepository
-from readclade.staging import WAYS, stage_shards
+from readclade.shards.lustre import DataRepository
+from readclade.shards.staging import WAYS, stage_shards
 
 
 def main() -> None:

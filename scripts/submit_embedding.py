@@ -19,7 +19,7 @@ from readclade.embedders.options import (
     parse_embedding_options,
 )
 from readclade.handover import write_pointer
-from readclade.manifest import read_manifest
+from readclade.shards.manifest import read_manifest
 from readclade.storage.locations import join
 from readclade.submission import Request, embed_remotely
 

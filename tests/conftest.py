@@ -123,7 +123,7 @@ def bucket(s3_server, monkeypatch):
 def take_ray_away() -> Callable[[pytest.MonkeyPatch], None]:
     """Return a function that lets `embed_reads` call its actor and its tasks as plain functions."""
     from readclade import embedding
-    from readclade.manifest import Shard
+    from readclade.shards.manifest import Shard
 
     def run_actors(reads_path, out, parameters, missing, *_):
         actor = embedding.ShardEmbedder(reads_path, out, parameters)

@@ -18,17 +18,17 @@ from pathlib import Path
 import numpy as np
 import ray
 
-from readclade import shard_store
 from readclade.ahead import map_ahead, read_ahead
 from readclade.embedders.projection import Projection, fit_projection
 from readclade.embedders.protocol import Embedder, get_embedder
 from readclade.errors import InputError, StorageError
-from readclade.manifest import Manifest, Shard
 from readclade.metrics import ActorMetrics, Usage, from_row, to_row
 from readclade.ray_session import run_tasks, running_ray
 from readclade.reads.fragments import read_batches
 from readclade.reads.plan import check_reads, load_reads
-from readclade.shards import Batch, write_shard
+from readclade.shards import store
+from readclade.shards.manifest import Manifest, Shard
+from readclade.shards.parquet import Batch, write_shard
 from readclade.sources import find_sources
 from readclade.storage import locations
 from readclade.storage.files import hash_file
@@ -75,7 +75,7 @@ class ShardEmbedder:
         # Read from the file: Ray restarts an actor safely only with small arguments.
         progress = _read_progress(out)
         described = progress.embedder
-        self._edition = shard_store.get_edition(progress)
+        self._edition = store.get_edition(progress)
         self._embedder = get_embedder(described["name"], parameters)
         self._projection = Projection.from_json(described["projection"])
         if self._embedder.revision != described["revision"]:
@@ -124,7 +124,7 @@ class ShardEmbedder:
             projected = ((batch, self._projection.apply(vectors)) for batch, vectors in embedded)
             return write_shard(path, projected, self._projection.d)
 
-        name = shard_store.get_shard_file(index, self._out, self._edition)
+        name = store.get_shard_file(index, self._out, self._edition)
         if not locations.is_s3(self._out):
             return write(Path(self._out) / name)
         with tempfile.TemporaryDirectory(prefix="readclade-") as folder:
@@ -196,10 +196,10 @@ def _fit_projection(reads_path: str, embedder_name: str, parameters: dict, d: in
 
 def _embed_missing(done: Manifest, reads_path, out, reads, parameters, actors, gpus, report) -> Manifest:
     """Make the shards that a manifest lacks; return the whole one."""
-    edition = shard_store.get_edition(done)
+    edition = store.get_edition(done)
     if not done.shards:
         _remove_stale(out, edition)
-    files = [shard_store.get_shard_file(index, out, edition) for index in range(len(reads["shards"]))]
+    files = [store.get_shard_file(index, out, edition) for index in range(len(reads["shards"]))]
     shards = {shard.file: shard for shard in done.shards}
     missing = [index for index, file in enumerate(files) if file not in shards]
     locations.delete(locations.join(out, _MANIFEST))  # where it stands, all shards stand
@@ -221,7 +221,7 @@ def _write(manifest: Manifest, out: str, name: str) -> None:
 
 def _remove_stale(out: str, edition: str) -> None:
     """Remove the manifest and the shards that an earlier run made from other reads or by another embedder."""
-    names = [name for name in locations.list_sizes(out) if shard_store.is_stale(name, out, edition)]
+    names = [name for name in locations.list_sizes(out) if store.is_stale(name, out, edition)]
     if names:
         locations.delete(locations.join(out, _MANIFEST))
     for name in names:
@@ -244,7 +244,7 @@ def _load_progress(out: str, fingerprint: str) -> Manifest | None:
         return None
     if manifest.fingerprint != fingerprint:
         return None
-    return replace(manifest, shards=tuple(shard_store.list_intact(manifest, out)))
+    return replace(manifest, shards=tuple(store.list_intact(manifest, out)))
 
 
 def _run_actors(reads_path, out, parameters, missing, actors, report, reads, gpus):

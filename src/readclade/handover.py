@@ -7,10 +7,10 @@ mark in it proves that they do. The FASTQ files stay where they are.
 from dataclasses import replace
 from pathlib import Path
 
-from readclade import shard_store
 from readclade.errors import ConfigError
-from readclade.manifest import Manifest, read_manifest
 from readclade.reads.plan import load_reads
+from readclade.shards import store
+from readclade.shards.manifest import Manifest, read_manifest
 from readclade.storage import locations
 
 _MANIFEST = "manifest.json"
@@ -64,7 +64,7 @@ def read_whole_manifest(location: str) -> Manifest | None:
         InputError: there is no manifest, or S3 refuses.
     """
     manifest = read_manifest(locations.join(location, _MANIFEST))
-    return None if shard_store.list_lost(manifest, location) else manifest
+    return None if store.list_lost(manifest, location) else manifest
 
 
 def write_pointer(manifest: Manifest, location: str, out: str) -> None:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from readclade.errors import InputError
-from readclade.manifest import Manifest
+from readclade.shards.manifest import Manifest
 from readclade.storage import locations
 from readclade.taxonomy.lineage import UNCLASSIFIED
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from readclade import figures, results, shard_store
+from readclade import figures, results
 from readclade.cami import read_binning
 from readclade.inputs.tables import Sample
-from readclade.manifest import read_manifest
 from readclade.results import Cluster
+from readclade.shards import store
+from readclade.shards.manifest import read_manifest
 from readclade.taxonomy.lineage import UNCLASSIFIED
 
 UNASSIGNED = "unassigned"
@@ -120,7 +121,7 @@ def gather_sample(sample: Sample, folders: Folders, most_on_map: int) -> SampleR
         genome_names, codes = np.unique(list(origins.values()), return_inverse=True)
         truth = (pa.array(list(origins), pa.string()), codes)
     ids = results.choose_fragments(manifest.fragments, most_on_map)
-    vectors = results.read_vectors(manifest, shard_store.get_location(manifest, manifest_path), ids)
+    vectors = results.read_vectors(manifest, store.get_location(manifest, manifest_path), ids)
     path = folder / "cluster/assignments.parquet"
     evaluation, genomes, strata = (folder / f"{name}.tsv" for name in ("evaluation", "genomes", "strata"))
     metrics = []

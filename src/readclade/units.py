@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from readclade.errors import InputError
 from readclade.hashing import scramble
-from readclade.manifest import Manifest
-from readclade.shards import get_embeddings, read_shard
+from readclade.shards.manifest import Manifest
+from readclade.shards.parquet import get_embeddings, read_shard
 
 # More units than this do not change a share of votes by more than 1 %.
 MOST_UNITS = 2000

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from readclade.manifest import Shard, read_manifest
+from readclade.shards.manifest import Shard, read_manifest
 
 ROOT = Path(__file__).parents[2]
 # What every run must write alike; the report and the crate tell of dates and machines.

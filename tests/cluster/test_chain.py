@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from readclade.manifest import read_manifest
+from readclade.shards.manifest import read_manifest
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 STAGES = {"fetch", "embed", "stage", "cluster", "index_references", "label", "evaluate", "report", "sync_results"}

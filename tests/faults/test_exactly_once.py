@@ -21,8 +21,8 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from readclade.inputs.tables import Lane
-from readclade.manifest import read_manifest
 from readclade.reads.plan import summarise_reads
+from readclade.shards.manifest import read_manifest
 from readclade.storage import locations, s3
 
 pytestmark = pytest.mark.faults

@@ -13,8 +13,8 @@ import pytest
 
 from readclade.embedders.kmer import KmerEmbedder
 from readclade.embedders.projection import Projection, fit_projection
-from readclade.manifest import Manifest, read_manifest
-from readclade.shards import Batch, write_shard
+from readclade.shards.manifest import Manifest, read_manifest
+from readclade.shards.parquet import Batch, write_shard
 from readclade.simulation import COMPLEMENT, add_errors, read_fasta, simulate_long_reads
 
 GENOMES = Path(__file__).parents[2] / "demo/genomes"

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from readclade.manifest import read_manifest
+from readclade.shards.manifest import read_manifest
 from readclade.storage.files import hash_file
 from tests.mpi.run_clusterings import JOBS
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from readclade.manifest import Manifest, Shard
+from readclade.shards.manifest import Manifest, Shard
 from readclade.storage.files import hash_file
 
 PROJECTION = {

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 
 from readclade.embedders.projection import fit_projection
 from readclade.inputs.tables import read_samples
-from readclade.manifest import Manifest
 from readclade.reads.plan import summarise_reads
-from readclade.shards import Batch, write_shard
+from readclade.shards.manifest import Manifest
+from readclade.shards.parquet import Batch, write_shard
 from readclade.strata import HEADER
 from readclade.summaries import Folders
 

@@ -18,8 +18,8 @@ from readclade.clustering.job import Parameters, cluster_fragments
 from readclade.clustering.outputs import ResultWriter, write_clusters
 from readclade.embedders.projection import Projection
 from readclade.errors import ConfigError, InputError, ReadcladeError
-from readclade.manifest import Manifest
-from readclade.shards import Batch, write_shard
+from readclade.shards.manifest import Manifest
+from readclade.shards.parquet import Batch, write_shard
 
 FILES = ["assignments.parquet", "binning.tsv", "clusters.h5"]
 D = 6

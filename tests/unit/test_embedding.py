@@ -19,8 +19,8 @@ from readclade.embedders.protocol import get_embedder
 from readclade.embedding import ShardEmbedder, embed_reads
 from readclade.errors import ConfigError, InputError
 from readclade.inputs.tables import Lane
-from readclade.manifest import Manifest, read_manifest
 from readclade.reads.plan import summarise_reads
+from readclade.shards.manifest import Manifest, read_manifest
 
 SHARDS = 5
 

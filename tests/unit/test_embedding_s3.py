@@ -11,13 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 from ray.cluster_utils import Cluster
 
-from readclade import embedding, shard_store
+from readclade import embedding
 from readclade.embedders.kmer import KmerEmbedder
 from readclade.embedding import ShardEmbedder, embed_reads
 from readclade.errors import InputError, StorageError
 from readclade.inputs.tables import Lane
-from readclade.manifest import read_manifest
 from readclade.reads.plan import summarise_reads
+from readclade.shards import store
+from readclade.shards.manifest import read_manifest
 from readclade.storage import locations
 from tests.s3_server import S3Server
 
@@ -98,7 +99,7 @@ def test_embed_reads_on_ray_from_s3_to_s3_gives_the_bytes_of_a_local_run(fetched
     finally:
         cluster.shutdown()
     content = get_content(f"{bucket}/shards/pairs")
-    edition = shard_store.get_edition(manifest)
+    edition = store.get_edition(manifest)
     assert sorted(content) == [
         "manifest.json",
         "progress.json",
@@ -123,7 +124,7 @@ def test_embed_reads_on_s3_remakes_only_what_is_lost_or_written_over(fetched, bu
     locations.delete(f"{out}/{files[1]}")
     locations.write_bytes(f"{out}/{files[3]}", content[files[3]][:-1] + b"x")  # of the right size
     locations.write_bytes(f"{out}/{files[4]}", b"short")
-    assert [shard.file for shard in shard_store.list_lost(manifest, out)] == [files[1], files[4]]
+    assert [shard.file for shard in store.list_lost(manifest, out)] == [files[1], files[4]]
     lines = []
     run_here(fetched, out, report=lines.append)
     assert lines == ["2 of 5 shards are there already"]
@@ -144,7 +145,7 @@ def test_embed_reads_on_s3_change_of_parameters_never_mixes(fetched, bucket, run
     assert sorted(content) == ["manifest.json", "progress.json", *sorted(shard.file for shard in new.shards)]
     late.make_shard(2)
     assert {name: data for name, data in get_content(out).items() if name in content} == content
-    assert len(shard_store.list_intact(new, out)) == SHARDS
+    assert len(store.list_intact(new, out)) == SHARDS
     fresh = run_here(fetched, f"{bucket}/fresh", k=5)
     assert fresh == new
 

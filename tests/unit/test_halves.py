@@ -11,7 +11,7 @@ from readclade.clustering.halves import choose_half_embedder, measure_halves
 from readclade.clustering.sequences import encode_sequences
 from readclade.embedders.kmer import KmerEmbedder
 from readclade.embedders.projection import fit_projection
-from readclade.manifest import Manifest
+from readclade.shards.manifest import Manifest
 from readclade.simulation import read_fasta
 
 

@@ -22,9 +22,9 @@ from readclade.embedders.projection import fit_projection
 from readclade.embedders.protocol import get_embedder
 from readclade.errors import InputError
 from readclade.labelling import TAXA_COLUMNS, label_clusters
-from readclade.manifest import Manifest
 from readclade.references import index_references
-from readclade.shards import Batch, write_shard
+from readclade.shards.manifest import Manifest
+from readclade.shards.parquet import Batch, write_shard
 from readclade.units import MOST_UNITS, choose_units, count_fragments, pool_units
 
 ABSENT = "311400"  # Thermococcus kodakarensis, the organism that the demo's references lack

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from readclade.manifest import read_manifest
+from readclade.shards.manifest import read_manifest
 
 SCRIPTS = sorted(path.name for path in (Path(__file__).parents[2] / "scripts").glob("*.py"))
 

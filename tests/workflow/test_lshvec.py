@@ -6,8 +6,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from readclade.manifest import read_manifest
 from readclade.references import read_index
+from readclade.shards.manifest import read_manifest
 from readclade.storage.files import hash_file
 
 pytestmark = pytest.mark.workflow

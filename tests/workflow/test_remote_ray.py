@@ -24,8 +24,8 @@ from readclade import embedding
 from readclade.errors import ConfigError
 from readclade.inputs.tables import Lane
 from readclade.job_server import check_cluster, connect
-from readclade.manifest import read_manifest
 from readclade.reads.plan import summarise_reads
+from readclade.shards.manifest import read_manifest
 from readclade.storage import locations
 from tests.ray_head import RayHead, get_free_ports
 from tests.workflow.test_documented_commands import REMOTE_PAGE, REMOTE_SCRIPT, find_commands, find_example

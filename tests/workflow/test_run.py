@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from readclade.manifest import read_manifest
+from readclade.shards.manifest import read_manifest
 from tests.workflow.conftest import assert_refused
 
 pytestmark = pytest.mark.workflow

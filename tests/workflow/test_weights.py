@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from readclade.manifest import read_manifest
+from readclade.shards.manifest import read_manifest
 from tests.workflow.conftest import DEMO, copy_head
 
 pytestmark = pytest.mark.workflow

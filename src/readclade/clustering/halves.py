@@ -13,7 +13,7 @@ import pyarrow as pa
 from readclade.clustering.sequences import Sequences
 from readclade.embedders.kmer import KmerEmbedder
 from readclade.embedders.projection import Projection
-from readclade.manifest import Manifest
+from readclade.shards.manifest import Manifest
 
 Embed = Callable[[pa.StringArray], np.ndarray]
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from readclade.clustering.sequences import Sequences, encode_sequences
 from readclade.errors import InputError
-from readclade.manifest import Manifest, Shard, read_manifest
-from readclade.shards import get_embeddings, read_shard
+from readclade.shards.manifest import Manifest, Shard, read_manifest
+from readclade.shards.parquet import get_embeddings, read_shard
 
 _COLUMNS = ["sequence", "mate", "error_rate", "embedding"]
 

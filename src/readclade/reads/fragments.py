@@ -13,7 +13,7 @@ from readclade.embedders.kmer import get_letters
 from readclade.errors import InputError, StorageError
 from readclade.inputs.tables import Lane
 from readclade.reads import fastq
-from readclade.shards import Batch
+from readclade.shards.parquet import Batch
 from readclade.storage import locations
 
 # One batch is one row group: large enough to compress well, small enough that an actor's memory stays bounded.

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from readclade import lustre
 from readclade.errors import ConfigError, InputError, ReadcladeError
-from readclade.lustre import DataRepository, restore_files
-from readclade.manifest import read_manifest
-from readclade.staging import stage_shards
+from readclade.shards import lustre
+from readclade.shards.lustre import DataRepository, restore_files
+from readclade.shards.manifest import read_manifest
+from readclade.shards.staging import stage_shards
 
 LFS = """#!/usr/bin/env python3
 import json, os, sys

@@ -9,7 +9,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
 
-from readclade.manifest import Manifest, Shard
+from readclade.shards.manifest import Manifest, Shard
 from readclade.storage import locations
 from readclade.storage.locations import is_s3
 

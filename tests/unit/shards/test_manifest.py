@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from readclade.errors import InputError
-from readclade.manifest import Manifest, Shard, read_manifest
+from readclade.shards.manifest import Manifest, Shard, read_manifest
 from readclade.storage.files import hash_file
 
 PROJECTION = {

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from readclade import staging
 from readclade.errors import InputError, ReadcladeError, StorageError
-from readclade.manifest import read_manifest
-from readclade.staging import stage_shards
+from readclade.shards import staging
+from readclade.shards.manifest import read_manifest
+from readclade.shards.staging import stage_shards
 from readclade.storage import locations, s3, s3_reader
 
 DiskUsage = namedtuple("DiskUsage", "total used free")

@@ -15,9 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from readclade.errors import ConfigError, InputError, ReadcladeError, StorageError
-from readclade.lustre import DataRepository, restore_files
-from readclade.manifest import Manifest, Shard, read_manifest
-from readclade.shard_store import get_location
+from readclade.shards.lustre import DataRepository, restore_files
+from readclade.shards.manifest import Manifest, Shard, read_manifest
+from readclade.shards.store import get_location
 from readclade.storage.files import remove_leftovers
 from readclade.storage.locations import download_file, is_s3, join
 
