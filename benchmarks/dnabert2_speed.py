@@ -31,9 +31,9 @@ from safetensors.torch import save_file
 from readclade.dnabert2.network import Network, NetworkConfig, read_config
 from readclade.embedders.dnabert import DnabertEmbedder, choose_precision
 from readclade.embedders.windows import load_tokenizer, tokenize
-from readclade.embedding import ShardEmbedder, embed_reads
+from readclade.embedding.job import ShardEmbedder, embed_reads
+from readclade.embedding.metrics import PREFIX
 from readclade.inputs.tables import Lane
-from readclade.metrics import PREFIX
 from readclade.reads.plan import summarise_reads
 
 ROOT = Path(__file__).parents[1]

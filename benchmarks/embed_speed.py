@@ -49,7 +49,7 @@ def run_script(folder: Path, name: str, *arguments: object) -> tuple[Usage, str]
 
 def measure_bare_loop(reads: Path, shards: Path, k: int) -> tuple[float, float]:
     """Return the CPU seconds per megabase of making one shard without Ray, and of only reading it."""
-    from readclade.embedding import ShardEmbedder
+    from readclade.embedding.job import ShardEmbedder
     from readclade.reads.fragments import read_batches
 
     embedder = ShardEmbedder(str(reads), str(shards), {"k": k})

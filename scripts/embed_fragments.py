@@ -10,8 +10,8 @@ name, and --out gets a manifest that says so.
 
 from readclade.cli import make_parser, make_reporter, run
 from readclade.embedders.options import add_embedding_options, get_embedder_parameters, parse_embedding_options
-from readclade.embedding import embed_reads
-from readclade.handover import check_folder, write_pointer
+from readclade.embedding.job import embed_reads
+from readclade.embedding.remote_files import check_folder, write_pointer
 
 
 def main() -> None:

@@ -18,10 +18,10 @@ from readclade.embedders.options import (
     get_embedding_words,
     parse_embedding_options,
 )
-from readclade.handover import write_pointer
+from readclade.embedding.remote_files import write_pointer
+from readclade.embedding.submission import Request, embed_remotely
 from readclade.shards.manifest import read_manifest
 from readclade.storage.locations import join
-from readclade.submission import Request, embed_remotely
 
 
 def main() -> None:

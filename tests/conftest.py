@@ -122,19 +122,19 @@ def bucket(s3_server, monkeypatch):
 @pytest.fixture(scope="session")
 def take_ray_away() -> Callable[[pytest.MonkeyPatch], None]:
     """Return a function that lets `embed_reads` call its actor and its tasks as plain functions."""
-    from readclade import embedding
+    from readclade.embedding import job
     from readclade.shards.manifest import Shard
 
     def run_actors(reads_path, out, parameters, missing, *_):
-        actor = embedding.ShardEmbedder(reads_path, out, parameters)
+        actor = job.ShardEmbedder(reads_path, out, parameters)
         for index in missing:
             columns = actor({"shard": [index]})
             yield Shard(**{field: columns[field][0] for field in Shard.__dataclass_fields__})
 
     def take(patch: pytest.MonkeyPatch) -> None:
-        patch.setattr(embedding, "running_ray", lambda *_: nullcontext())
-        patch.setattr(embedding, "run_tasks", lambda tasks: [run(*arguments) for run, arguments, _ in tasks])
-        patch.setattr(embedding, "_run_actors", run_actors)
+        patch.setattr(job, "running_ray", lambda *_: nullcontext())
+        patch.setattr(job, "run_tasks", lambda tasks: [run(*arguments) for run, arguments, _ in tasks])
+        patch.setattr(job, "_run_actors", run_actors)
 
     return take
 

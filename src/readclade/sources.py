@@ -7,7 +7,16 @@ from pathlib import Path
 
 _LIBRARY = Path(__file__).parent
 # What cannot change a result: messages, arguments, checks that pass or refuse, the renaming of whole files.
-_HARMLESS = {"cli", "errors", "storage.files", "handover", "shards.manifest", "metrics", "storage.s3", "storage.s3_reader"}
+_HARMLESS = {
+    "cli",
+    "errors",
+    "storage.files",
+    "embedding.remote_files",
+    "shards.manifest",
+    "embedding.metrics",
+    "storage.s3",
+    "storage.s3_reader",
+}
 _HARMLESS |= {"inputs.schemas", "shards.store", "sources", "storage.locations", "inputs.tables"}
 
 

@@ -20,10 +20,10 @@ import pytest
 import ray
 import requests
 
-from readclade import embedding
+from readclade.embedding import job
+from readclade.embedding.job_server import check_cluster, connect
 from readclade.errors import ConfigError
 from readclade.inputs.tables import Lane
-from readclade.job_server import check_cluster, connect
 from readclade.reads.plan import summarise_reads
 from readclade.shards.manifest import read_manifest
 from readclade.storage import locations
@@ -71,7 +71,7 @@ def whole(reads, tmp_path_factory, take_ray_away) -> dict[str, bytes]:
 
     with pytest.MonkeyPatch.context() as patch:
         take_ray_away(patch)
-        embedding.embed_reads(reads, out, "kmer", {"k": 4}, 32, 1)
+        job.embed_reads(reads, out, "kmer", {"k": 4}, 32, 1)
     return get_content(out)
 
 

@@ -11,10 +11,10 @@ import pyarrow as pa
 import torch
 
 from readclade import dnabert2
-from readclade.ahead import one_behind, read_ahead
 from readclade.embedders.hub import MODELS, find_model
 from readclade.embedders.windows import LEAST_BASES, cut_windows, load_tokenizer, make_batches, split_chunks, tokenize
 from readclade.errors import ConfigError, InputError
+from readclade.prefetch import one_behind, read_ahead
 from readclade.storage.files import hash_file
 
 _VERSION = "3"  # raise it when the same weights would give another vector

@@ -2,8 +2,8 @@
 
 import pytest
 
+from readclade.embedding.ray_session import running_ray
 from readclade.errors import ReadcladeError
-from readclade.ray_session import running_ray
 
 
 def test_running_ray_lost_connection_is_not_told_as_an_error_of_the_disk():

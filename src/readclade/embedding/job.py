@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 import ray
 
-from readclade.ahead import map_ahead, read_ahead
 from readclade.embedders.projection import Projection, fit_projection
 from readclade.embedders.protocol import Embedder, get_embedder
+from readclade.embedding.metrics import ActorMetrics, Usage, from_row, to_row
+from readclade.embedding.ray_session import run_tasks, running_ray
 from readclade.errors import InputError, StorageError
-from readclade.metrics import ActorMetrics, Usage, from_row, to_row
-from readclade.ray_session import run_tasks, running_ray
+from readclade.prefetch import map_ahead, read_ahead
 from readclade.reads.fragments import read_batches
 from readclade.reads.plan import check_reads, load_reads
 from readclade.shards import store

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from readclade.ahead import map_ahead, one_behind, read_ahead
 from readclade.errors import InputError
+from readclade.prefetch import map_ahead, one_behind, read_ahead
 
 
 def count(end, made):

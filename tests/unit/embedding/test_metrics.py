@@ -10,7 +10,7 @@ from tests.unit.test_embedders import write_model
 
 from readclade.embedders.dnabert import DnabertEmbedder
 from readclade.embedders.windows import load_tokenizer
-from readclade.metrics import ActorMetrics, GpuSampler, Usage, from_row, to_row
+from readclade.embedding.metrics import ActorMetrics, GpuSampler, Usage, from_row, to_row
 from readclade.shards.manifest import Shard
 
 SHARD = Shard("shard-00000.parquet", 40, 6000, 1234, "0" * 64, 0)

@@ -19,9 +19,7 @@ from pathlib import Path
 
 from ray.job_submission import JobStatus
 
-from readclade.errors import ConfigError, InputError, ReadcladeError
-from readclade.handover import mark_folder, offer_reads, read_whole_manifest
-from readclade.job_server import (
+from readclade.embedding.job_server import (
     UNREACHABLE,
     JobServer,
     LogFollower,
@@ -30,7 +28,9 @@ from readclade.job_server import (
     describe_waiting,
     try_again,
 )
-from readclade.ray_session import get_shared_variables
+from readclade.embedding.ray_session import get_shared_variables
+from readclade.embedding.remote_files import mark_folder, offer_reads, read_whole_manifest
+from readclade.errors import ConfigError, InputError, ReadcladeError
 from readclade.reads.plan import load_reads
 from readclade.sources import find_sources
 from readclade.storage.files import hash_file

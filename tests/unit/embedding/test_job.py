@@ -12,11 +12,11 @@ import ray
 import yaml
 from ray.cluster_utils import Cluster
 
-from readclade import embedding
 from readclade.embedders.kmer import KmerEmbedder
 from readclade.embedders.projection import Projection
 from readclade.embedders.protocol import get_embedder
-from readclade.embedding import ShardEmbedder, embed_reads
+from readclade.embedding import job
+from readclade.embedding.job import ShardEmbedder, embed_reads
 from readclade.errors import ConfigError, InputError
 from readclade.inputs.tables import Lane
 from readclade.reads.plan import summarise_reads
@@ -259,7 +259,7 @@ def test_embed_reads_change_remakes_all_and_removes_stale_shards(
     if change == "reads":
         reads = fetch(tmp_path, 100, skip=10)
     elif change == "code":
-        monkeypatch.setattr(embedding, "hash_file", lambda path: path.name)
+        monkeypatch.setattr(job, "hash_file", lambda path: path.name)
     elif change == "revision":
         monkeypatch.setattr(KmerEmbedder, "revision", "next")
     else:
@@ -330,7 +330,7 @@ def test_embed_reads_fits_where_the_actors_are(reads, whole, tmp_path, run, monk
     def fail(*_):
         raise AssertionError("embedded in the driver")
 
-    monkeypatch.setattr(embedding, "fit_first_fragments", fail)  # here, not in Ray's processes
+    monkeypatch.setattr(job, "fit_first_fragments", fail)  # here, not in Ray's processes
     out = tmp_path / "out"
     run(reads, out)
     assert get_content(out) == get_content(whole)

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from ray.cluster_utils import Cluster
 
-from readclade import embedding
 from readclade.embedders.kmer import KmerEmbedder
-from readclade.embedding import ShardEmbedder, embed_reads
+from readclade.embedding import job
+from readclade.embedding.job import ShardEmbedder, embed_reads
 from readclade.errors import InputError, StorageError
 from readclade.inputs.tables import Lane
 from readclade.reads.plan import summarise_reads
@@ -163,7 +163,7 @@ def test_embed_reads_on_s3_change_of_the_embedders_revision_remakes_all(fetched,
 
 
 def test_embed_reads_on_s3_interrupted_run_resumes(fetched, bucket, run_here, monkeypatch):
-    monkeypatch.setattr(embedding, "_S3_PAUSE_S", 0)
+    monkeypatch.setattr(job, "_S3_PAUSE_S", 0)
     out, made, make_shard = f"{bucket}/out", [], ShardEmbedder.make_shard
 
     def make_two(self, index):

@@ -63,7 +63,7 @@ def _start_ray(actors: int, address: str | None) -> None:
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     if address is None:
         # Workers inherit the environment: they must find the library that runs here, however it came onto the path.
-        paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+        paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         ray.init(
             address="local",  # else RAY_ADDRESS would decide
