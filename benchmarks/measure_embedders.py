@@ -25,9 +25,9 @@ from peers import ROOT
 from threadpoolctl import threadpool_limits
 
 from readclade.cli import make_parser, make_reporter, run
-from readclade.clustering.exchange import Layout
 from readclade.clustering.linking import link_fragments
-from readclade.clustering.progress import Progress
+from readclade.clustering.ranks.exchange import Layout
+from readclade.clustering.ranks.progress import Progress
 from readclade.embedders.protocol import get_embedder
 from readclade.errors import ReadcladeError
 from readclade.evaluation import evaluate_binnings

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 from mpi4py import MPI
 
-from readclade.clustering.communicator import gather_rows
-from readclade.clustering.exchange import Layout, exchange, find_most, look_up
 from readclade.clustering.grouping import group_in_rounds, group_links
 from readclade.clustering.linking import LinkedFragments, link_fragments
+from readclade.clustering.ranks.communicator import gather_rows
+from readclade.clustering.ranks.exchange import Layout, exchange, find_most, look_up
 from readclade.clustering.sequences import encode_sequences
 from readclade.simulation import COMPLEMENT, add_errors, read_fasta, simulate_long_reads
 

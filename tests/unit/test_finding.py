@@ -9,13 +9,13 @@ from mpi4py import MPI
 
 from readclade.clustering import finding
 from readclade.clustering.calibration import fit_calibration
-from readclade.clustering.communicator import RankError
 from readclade.clustering.composition import count_words, make_models
-from readclade.clustering.exchange import Layout
 from readclade.clustering.finding import Discovery, choose_cores, discover, find_places, place_fragments
 from readclade.clustering.linkage import take_linkage
 from readclade.clustering.linking import link_fragments
 from readclade.clustering.pooling import Groups, pool_groups
+from readclade.clustering.ranks.communicator import RankError
+from readclade.clustering.ranks.exchange import Layout
 from readclade.clustering.sequences import encode_sequences
 from readclade.embedders.kmer import KmerEmbedder
 from readclade.simulation import COMPLEMENT, read_fasta

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from readclade.clustering.exchange import Layout
 from readclade.clustering.grouping import group_in_rounds, group_links, order_links
+from readclade.clustering.ranks.exchange import Layout
 
 BOUNDS = (6, 15, 40)
 

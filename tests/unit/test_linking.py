@@ -7,8 +7,8 @@ from mpi4py import MPI
 
 from readclade.clustering.buckets import Buckets, _emit
 from readclade.clustering.duplicates import find_representatives
-from readclade.clustering.exchange import Layout
 from readclade.clustering.linking import LONG_BOUNDS, SHORT_BOUNDS, find_median_error, link_fragments
+from readclade.clustering.ranks.exchange import Layout
 from readclade.clustering.sequences import encode_sequences
 from readclade.errors import ConfigError
 from readclade.simulation import COMPLEMENT, add_errors, read_fasta

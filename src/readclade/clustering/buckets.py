@@ -16,9 +16,9 @@ from itertools import pairwise
 import numba
 import numpy as np
 
-from readclade.clustering.communicator import gather_rows
 from readclade.clustering.evidence import sort_rows
-from readclade.clustering.exchange import Delivery, Layout, find_most, swap, swap_counts
+from readclade.clustering.ranks.communicator import gather_rows
+from readclade.clustering.ranks.exchange import Delivery, Layout, find_most, swap, swap_counts
 from readclade.clustering.sketches import Sketch
 
 _LOW_HALF = np.uint64(2**32 - 1)

@@ -9,8 +9,8 @@ the same as those of one.
 import numpy as np
 from mpi4py import MPI
 
-from readclade.clustering.communicator import gather_rows
-from readclade.clustering.exchange import exchange
+from readclade.clustering.ranks.communicator import gather_rows
+from readclade.clustering.ranks.exchange import exchange
 from readclade.hashing import scramble
 
 _MOST_HEAPS = 4096  # the heaviest; rank 0 compares each with each, in 64 MB

@@ -3,7 +3,7 @@
 import numba
 import numpy as np
 
-from readclade.clustering.exchange import Delivery, Layout
+from readclade.clustering.ranks.exchange import Delivery, Layout
 from readclade.clustering.sequences import Sequences
 from readclade.clustering.sketches import mix
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-from readclade.clustering.communicator import sum_integers
-from readclade.clustering.exchange import Delivery, Layout, exchange, look_up
+from readclade.clustering.ranks.communicator import sum_integers
+from readclade.clustering.ranks.exchange import Delivery, Layout, exchange, look_up
 from readclade.hashing import scramble
 
 

@@ -13,7 +13,7 @@ from mpi4py import MPI
 
 from readclade.clustering.buckets import sort_run
 from readclade.clustering.codons import add_codon, make_codon_table
-from readclade.clustering.communicator import gather_rows
+from readclade.clustering.ranks.communicator import gather_rows
 from readclade.clustering.sequences import Sequences
 from readclade.clustering.sketches import mix
 

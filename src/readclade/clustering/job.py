@@ -16,9 +16,6 @@ from mpi4py import MPI
 from threadpoolctl import threadpool_limits
 
 from readclade.clustering.calibration import fit_calibration
-from readclade.clustering.checkpoints import Checkpoints
-from readclade.clustering.communicator import check_size, gather_rows, run_on_each, sum_integers
-from readclade.clustering.exchange import Layout, look_up
 from readclade.clustering.finding import Discovery, count_cores, discover, find_places, place_fragments
 from readclade.clustering.halves import Embed, choose_half_embedder, measure_halves
 from readclade.clustering.homology import TWO_RELATIVES
@@ -28,7 +25,10 @@ from readclade.clustering.linking import link_fragments
 from readclade.clustering.outputs import Outcome, write_outcome
 from readclade.clustering.points import Points
 from readclade.clustering.pooling import Groups, gather_sample, measure_deviations, pool_groups
-from readclade.clustering.progress import FOUND, LINKED, READ, Progress
+from readclade.clustering.ranks.checkpoints import Checkpoints
+from readclade.clustering.ranks.communicator import check_size, gather_rows, run_on_each, sum_integers
+from readclade.clustering.ranks.exchange import Layout, look_up
+from readclade.clustering.ranks.progress import FOUND, LINKED, READ, Progress
 from readclade.clustering.sample import Entry, Part, list_entries, load_part
 from readclade.clustering.sequences import Sequences
 from readclade.clustering.sketches import choose_sketch

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from mpi4py import MPI
 
-from readclade.clustering.communicator import sum_integers
 from readclade.clustering.consensus import join_clusterings
 from readclade.clustering.points import Points
+from readclade.clustering.ranks.communicator import sum_integers
 from readclade.errors import ConfigError
 from readclade.hashing import scramble
 

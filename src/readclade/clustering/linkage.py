@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from readclade.clustering.checkpoints import Checkpoints
-from readclade.clustering.communicator import run_on_each
-from readclade.clustering.exchange import Layout, look_up
 from readclade.clustering.linking import LinkedFragments
+from readclade.clustering.ranks.checkpoints import Checkpoints
+from readclade.clustering.ranks.communicator import run_on_each
+from readclade.clustering.ranks.exchange import Layout, look_up
 
 _LEVELS = 3
 _LINKS = (("first", np.int64), ("second", np.int64), ("consistency", np.float32))

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 from mpi4py import MPI
 
 from readclade.clustering.calibration import LATTICE_STEPS, Calibration
-from readclade.clustering.communicator import sum_integers
-from readclade.clustering.exchange import Layout, look_up
 from readclade.clustering.homology import TWO_RELATIVES
 from readclade.clustering.points import Points
+from readclade.clustering.ranks.communicator import sum_integers
+from readclade.clustering.ranks.exchange import Layout, look_up
 from readclade.clustering.sample import Entry, Part
 from readclade.storage.files import remove_leftovers, replace_when_done
 

@@ -14,7 +14,7 @@ import numba
 import numpy as np
 from mpi4py import MPI
 
-from readclade.clustering.communicator import gather_rows, sum_integers
+from readclade.clustering.ranks.communicator import gather_rows, sum_integers
 from readclade.errors import ConfigError
 
 _BLOCK_ROWS = 1024

@@ -6,8 +6,8 @@ import numba
 import numpy as np
 from mpi4py import MPI
 
-from readclade.clustering.communicator import gather_rows
-from readclade.clustering.exchange import Layout, exchange, look_up
+from readclade.clustering.ranks.communicator import gather_rows
+from readclade.clustering.ranks.exchange import Layout, exchange, look_up
 from readclade.hashing import scramble
 
 _SAMPLE = 65536  # rows that rank 0 fits a calibration from

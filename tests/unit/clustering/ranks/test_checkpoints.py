@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from readclade.clustering.checkpoints import FOLDER, Checkpoints
+from readclade.clustering.ranks.checkpoints import FOLDER, Checkpoints
 from readclade.errors import InputError
 
 

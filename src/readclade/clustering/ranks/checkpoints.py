@@ -14,7 +14,7 @@ from zipfile import BadZipFile
 import numpy as np
 from mpi4py import MPI
 
-from readclade.clustering.communicator import run_on_each
+from readclade.clustering.ranks.communicator import run_on_each
 from readclade.errors import InputError
 from readclade.storage.files import replace_when_done, write_atomically
 

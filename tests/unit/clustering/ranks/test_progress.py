@@ -2,7 +2,7 @@
 
 import re
 
-from readclade.clustering.progress import Progress
+from readclade.clustering.ranks.progress import Progress
 
 
 def make(times: list[float]):
