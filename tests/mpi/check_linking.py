@@ -12,9 +12,9 @@ from mpi4py import MPI
 
 from readclade.clustering.grouping import group_in_rounds, group_links
 from readclade.clustering.linking import LinkedFragments, link_fragments
+from readclade.clustering.links.sequences import encode_sequences
 from readclade.clustering.ranks.communicator import gather_rows
 from readclade.clustering.ranks.exchange import Layout, exchange, find_most, look_up
-from readclade.clustering.sequences import encode_sequences
 from readclade.simulation import COMPLEMENT, add_errors, read_fasta, simulate_long_reads
 
 WORLD = MPI.COMM_WORLD

@@ -19,7 +19,7 @@ from readclade.clustering.composition import (
     score_fragments,
     score_groups,
 )
-from readclade.clustering.sequences import encode_sequences
+from readclade.clustering.links.sequences import encode_sequences
 from readclade.simulation import COMPLEMENT
 
 ALL_WORDS = ["".join(letters) for letters in product("ACGT", repeat=WORD)]  # in the order of codes

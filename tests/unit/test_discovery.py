@@ -20,9 +20,9 @@ from readclade.clustering.discovery import (
     find_clusters,
     set_remnants_apart,
 )
+from readclade.clustering.links.sequences import encode_sequences
 from readclade.clustering.markers import find_markers
 from readclade.clustering.separation import _measure_joined, get_least_distances, measure_distances, measure_joining
-from readclade.clustering.sequences import encode_sequences
 from readclade.embedders.kmer import KmerEmbedder
 from readclade.errors import ConfigError
 from readclade.simulation import COMPLEMENT, read_fasta

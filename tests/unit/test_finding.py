@@ -13,10 +13,10 @@ from readclade.clustering.composition import count_words, make_models
 from readclade.clustering.finding import Discovery, choose_cores, discover, find_places, place_fragments
 from readclade.clustering.linkage import take_linkage
 from readclade.clustering.linking import link_fragments
+from readclade.clustering.links.sequences import encode_sequences
 from readclade.clustering.pooling import Groups, pool_groups
 from readclade.clustering.ranks.communicator import RankError
 from readclade.clustering.ranks.exchange import Layout
-from readclade.clustering.sequences import encode_sequences
 from readclade.embedders.kmer import KmerEmbedder
 from readclade.simulation import COMPLEMENT, read_fasta
 

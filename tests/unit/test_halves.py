@@ -8,7 +8,7 @@ import pytest
 
 from readclade.clustering import halves
 from readclade.clustering.halves import choose_half_embedder, measure_halves
-from readclade.clustering.sequences import encode_sequences
+from readclade.clustering.links.sequences import encode_sequences
 from readclade.embedders.kmer import KmerEmbedder
 from readclade.embedders.projection import fit_projection
 from readclade.shards.manifest import Manifest

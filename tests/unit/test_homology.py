@@ -14,7 +14,7 @@ from readclade.clustering.homology import (
     measure_homology,
     sample_words,
 )
-from readclade.clustering.sequences import encode_sequences
+from readclade.clustering.links.sequences import encode_sequences
 from readclade.simulation import COMPLEMENT
 
 CODONS = [a + b + c for a in "ACGT" for b in "ACGT" for c in "ACGT"]

@@ -5,11 +5,11 @@ import pyarrow as pa
 import pytest
 from mpi4py import MPI
 
-from readclade.clustering.buckets import Buckets, _emit
-from readclade.clustering.duplicates import find_representatives
 from readclade.clustering.linking import LONG_BOUNDS, SHORT_BOUNDS, find_median_error, link_fragments
+from readclade.clustering.links.buckets import Buckets, _emit
+from readclade.clustering.links.duplicates import find_representatives
+from readclade.clustering.links.sequences import encode_sequences
 from readclade.clustering.ranks.exchange import Layout
-from readclade.clustering.sequences import encode_sequences
 from readclade.errors import ConfigError
 from readclade.simulation import COMPLEMENT, add_errors, read_fasta
 

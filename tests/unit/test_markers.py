@@ -8,6 +8,7 @@ import pyarrow as pa
 from mpi4py import MPI
 
 from readclade.clustering.codons import make_codon_table
+from readclade.clustering.links.sequences import encode_sequences
 from readclade.clustering.markers import (
     AMINO_ACIDS,
     encode_word,
@@ -15,7 +16,6 @@ from readclade.clustering.markers import (
     load_markers,
     spell_word,
 )
-from readclade.clustering.sequences import encode_sequences
 from readclade.simulation import COMPLEMENT
 
 ACIDS = "ACDEFGHIKLMNPQRSTVWY"

@@ -7,7 +7,7 @@ Order 5 is the highest whose 4,096 words a genome of a megabase at low coverage 
 import numba
 import numpy as np
 
-from readclade.clustering.sequences import Sequences
+from readclade.clustering.links.sequences import Sequences
 
 WORD = 6
 WORDS = 4**WORD

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 
-from readclade.clustering.sequences import Sequences
+from readclade.clustering.links.sequences import Sequences
 from readclade.embedders.kmer import KmerEmbedder
 from readclade.embedders.projection import Projection
 from readclade.shards.manifest import Manifest

@@ -11,11 +11,11 @@ import numba
 import numpy as np
 from mpi4py import MPI
 
-from readclade.clustering.buckets import sort_run
 from readclade.clustering.codons import add_codon, make_codon_table
+from readclade.clustering.links.buckets import sort_run
+from readclade.clustering.links.sequences import Sequences
+from readclade.clustering.links.sketches import mix
 from readclade.clustering.ranks.communicator import gather_rows
-from readclade.clustering.sequences import Sequences
-from readclade.clustering.sketches import mix
 
 _AMINO_ACIDS = 8  # of a word
 _LETTERS = 3 * _AMINO_ACIDS

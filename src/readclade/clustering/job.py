@@ -22,6 +22,8 @@ from readclade.clustering.homology import TWO_RELATIVES
 from readclade.clustering.kmeans import run_kmeans
 from readclade.clustering.linkage import Linkage, load_linkage, take_linkage
 from readclade.clustering.linking import link_fragments
+from readclade.clustering.links.sequences import Sequences
+from readclade.clustering.links.sketches import choose_sketch
 from readclade.clustering.outputs import Outcome, write_outcome
 from readclade.clustering.points import Points
 from readclade.clustering.pooling import Groups, gather_sample, measure_deviations, pool_groups
@@ -30,8 +32,6 @@ from readclade.clustering.ranks.communicator import check_size, gather_rows, run
 from readclade.clustering.ranks.exchange import Layout, look_up
 from readclade.clustering.ranks.progress import FOUND, LINKED, READ, Progress
 from readclade.clustering.sample import Entry, Part, list_entries, load_part
-from readclade.clustering.sequences import Sequences
-from readclade.clustering.sketches import choose_sketch
 from readclade.errors import ConfigError, InputError
 from readclade.sources import find_sources
 

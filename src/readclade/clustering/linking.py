@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from mpi4py import MPI
 
-from readclade.clustering.buckets import Rows, SharedBuckets
-from readclade.clustering.duplicates import find_representatives
-from readclade.clustering.evidence import weigh_long, weigh_short
 from readclade.clustering.grouping import group_links
+from readclade.clustering.links.buckets import Rows, SharedBuckets
+from readclade.clustering.links.duplicates import find_representatives
+from readclade.clustering.links.overlaps import weigh_long, weigh_short
+from readclade.clustering.links.sequences import Sequences
+from readclade.clustering.links.sketches import SketchRule, choose_sketch, sketch_reads
 from readclade.clustering.ranks.communicator import sum_integers
 from readclade.clustering.ranks.exchange import Layout, look_up
-from readclade.clustering.sequences import Sequences
-from readclade.clustering.sketches import SketchRule, choose_sketch, sketch_reads
 from readclade.errors import ConfigError
 
 ROWS_IN_FLIGHT = 4_000_000

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from readclade.clustering.sequences import Sequences, encode_sequences
+from readclade.clustering.links.sequences import Sequences, encode_sequences
 from readclade.errors import InputError
 from readclade.shards.manifest import Manifest, Shard, read_manifest
 from readclade.shards.parquet import get_embeddings, read_shard

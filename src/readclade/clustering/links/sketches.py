@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-from readclade.clustering.sequences import Sequences
+from readclade.clustering.links.sequences import Sequences
 
 ORDINAL_BITS = 11
 ORDINAL_MASK = (1 << ORDINAL_BITS) - 1

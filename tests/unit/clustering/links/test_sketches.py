@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from readclade.clustering.sequences import Sequences, encode_sequences
-from readclade.clustering.sketches import SketchRule, choose_sketch, sketch_reads
+from readclade.clustering.links.sequences import Sequences, encode_sequences
+from readclade.clustering.links.sketches import SketchRule, choose_sketch, sketch_reads
 
 EVERY = SketchRule(15, 1.0, 1.0, False)
 

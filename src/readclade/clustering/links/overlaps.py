@@ -1,13 +1,13 @@
 """How strongly two fragments that share k-mers overlap.
 
-A row is a k-mer that two fragments share: its place in the one and in the other (`readclade.clustering.sketches`). What
+A row is a k-mer that two fragments share: its place in the one and in the other (`readclade.clustering.links.sketches`). What
 follows from the rows of a pair does not depend on their order.
 """
 
 import numba
 import numpy as np
 
-from readclade.clustering.sketches import ORDINAL_BITS, ORDINAL_MASK
+from readclade.clustering.links.sketches import ORDINAL_BITS, ORDINAL_MASK
 
 _LEAST_HITS = 3
 

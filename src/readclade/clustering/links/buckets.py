@@ -16,10 +16,10 @@ from itertools import pairwise
 import numba
 import numpy as np
 
-from readclade.clustering.evidence import sort_rows
+from readclade.clustering.links.overlaps import sort_rows
+from readclade.clustering.links.sketches import Sketch
 from readclade.clustering.ranks.communicator import gather_rows
 from readclade.clustering.ranks.exchange import Delivery, Layout, find_most, swap, swap_counts
-from readclade.clustering.sketches import Sketch
 
 _LOW_HALF = np.uint64(2**32 - 1)
 # An entry gives at most so many rows for each neighbour: fragments that repeat one k-mer all along are cut short.

@@ -3,9 +3,9 @@
 import numba
 import numpy as np
 
+from readclade.clustering.links.sequences import Sequences
+from readclade.clustering.links.sketches import mix
 from readclade.clustering.ranks.exchange import Delivery, Layout
-from readclade.clustering.sequences import Sequences
-from readclade.clustering.sketches import mix
 
 _LETTERS = 24
 
