@@ -25,7 +25,7 @@ from peers import ROOT
 from threadpoolctl import threadpool_limits
 
 from readclade.cli import make_parser, make_reporter, run
-from readclade.clustering.linking import link_fragments
+from readclade.clustering.groups.linking import link_fragments
 from readclade.clustering.ranks.exchange import Layout
 from readclade.clustering.ranks.progress import Progress
 from readclade.embedders.protocol import get_embedder

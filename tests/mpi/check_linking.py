@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 from mpi4py import MPI
 
-from readclade.clustering.grouping import group_in_rounds, group_links
-from readclade.clustering.linking import LinkedFragments, link_fragments
+from readclade.clustering.groups.grouping import group_in_rounds, group_links
+from readclade.clustering.groups.linking import LinkedFragments, link_fragments
 from readclade.clustering.links.sequences import encode_sequences
 from readclade.clustering.ranks.communicator import gather_rows
 from readclade.clustering.ranks.exchange import Layout, exchange, find_most, look_up

@@ -13,7 +13,7 @@ import pytest
 from mpi4py import MPI
 
 from readclade.clustering import outputs
-from readclade.clustering.calibration import LATTICE_STEPS, Calibration
+from readclade.clustering.groups.calibration import LATTICE_STEPS, Calibration
 from readclade.clustering.job import Parameters, cluster_fragments
 from readclade.clustering.outputs import ResultWriter, write_clusters
 from readclade.embedders.projection import Projection

@@ -9,7 +9,6 @@ import pyarrow as pa
 import pytest
 from mpi4py import MPI
 
-from readclade.clustering.calibration import Calibration, fit_calibration
 from readclade.clustering.composition import count_words
 from readclade.clustering.cores import Cores, make_link_matrix
 from readclade.clustering.discovery import (
@@ -20,6 +19,7 @@ from readclade.clustering.discovery import (
     find_clusters,
     set_remnants_apart,
 )
+from readclade.clustering.groups.calibration import Calibration, fit_calibration
 from readclade.clustering.links.sequences import encode_sequences
 from readclade.clustering.markers import find_markers
 from readclade.clustering.separation import _measure_joined, get_least_distances, measure_distances, measure_joining

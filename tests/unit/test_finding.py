@@ -8,13 +8,13 @@ import pytest
 from mpi4py import MPI
 
 from readclade.clustering import finding
-from readclade.clustering.calibration import fit_calibration
 from readclade.clustering.composition import count_words, make_models
 from readclade.clustering.finding import Discovery, choose_cores, discover, find_places, place_fragments
-from readclade.clustering.linkage import take_linkage
-from readclade.clustering.linking import link_fragments
+from readclade.clustering.groups.calibration import fit_calibration
+from readclade.clustering.groups.linkage import take_linkage
+from readclade.clustering.groups.linking import link_fragments
+from readclade.clustering.groups.pooling import Groups, pool_groups
 from readclade.clustering.links.sequences import encode_sequences
-from readclade.clustering.pooling import Groups, pool_groups
 from readclade.clustering.ranks.communicator import RankError
 from readclade.clustering.ranks.exchange import Layout
 from readclade.embedders.kmer import KmerEmbedder

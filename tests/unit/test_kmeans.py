@@ -12,7 +12,7 @@ from scipy import stats
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
-from readclade.clustering.calibration import LATTICE_STEPS, fit_calibration
+from readclade.clustering.groups.calibration import LATTICE_STEPS, fit_calibration
 from readclade.clustering.kmeans import _hash_uniform, _iterate, measure_agreement, run_kmeans, seed_centroids
 from readclade.clustering.points import Points
 from readclade.embedders.kmer import KmerEmbedder

@@ -23,9 +23,9 @@ import numpy as np
 from mpi4py import MPI
 from scipy.special import softmax
 
-from readclade.clustering.calibration import Calibration
 from readclade.clustering.cores import Cores, count_clusters, renumber
 from readclade.clustering.discriminant import classify_groups, measure_evidence
+from readclade.clustering.groups.calibration import Calibration
 from readclade.clustering.kmeans import Clustering, run_kmeans
 from readclade.clustering.parts import (
     describe_clusters,

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from mpi4py import MPI
 
-from readclade.clustering.calibration import LATTICE_STEPS, Calibration
+from readclade.clustering.groups.calibration import LATTICE_STEPS, Calibration
 from readclade.clustering.homology import TWO_RELATIVES
 from readclade.clustering.points import Points
 from readclade.clustering.ranks.communicator import sum_integers

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 from mpi4py import MPI
 
-from readclade.clustering.linking import LONG_BOUNDS, SHORT_BOUNDS, find_median_error, link_fragments
+from readclade.clustering.groups.linking import LONG_BOUNDS, SHORT_BOUNDS, find_median_error, link_fragments
 from readclade.clustering.links.buckets import Buckets, _emit
 from readclade.clustering.links.duplicates import find_representatives
 from readclade.clustering.links.sequences import encode_sequences

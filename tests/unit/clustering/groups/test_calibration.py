@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 from scipy.linalg import eigh
 
-from readclade.clustering.calibration import _LEAST_PARTS, _RIDGE, LATTICE_STEPS, Calibration, fit_calibration
+from readclade.clustering.groups.calibration import _LEAST_PARTS, _RIDGE, LATTICE_STEPS, Calibration, fit_calibration
 from readclade.embedders.kmer import KmerEmbedder
 from readclade.simulation import read_fasta
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from readclade.clustering.linking import LinkedFragments
+from readclade.clustering.groups.linking import LinkedFragments
 from readclade.clustering.ranks.checkpoints import Checkpoints
 from readclade.clustering.ranks.communicator import run_on_each
 from readclade.clustering.ranks.exchange import Layout, look_up

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from readclade.clustering.pooling import gather_sample, measure_deviations, pool_groups, sum_by_owner
+from readclade.clustering.groups.pooling import gather_sample, measure_deviations, pool_groups, sum_by_owner
 from readclade.clustering.ranks.exchange import Layout
 
 COUNT, D = 500, 7

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from readclade.clustering.grouping import group_in_rounds, group_links, order_links
+from readclade.clustering.groups.grouping import group_in_rounds, group_links, order_links
 from readclade.clustering.ranks.exchange import Layout
 
 BOUNDS = (6, 15, 40)
@@ -68,7 +68,7 @@ def test_order_is_by_strength_then_by_something_that_both_ends_decide():
 
 
 def test_order_of_links_of_one_hash(monkeypatch):
-    monkeypatch.setattr("readclade.clustering.grouping._hash_ends", lambda first, second: first * np.uint64(0))
+    monkeypatch.setattr("readclade.clustering.groups.grouping._hash_ends", lambda first, second: first * np.uint64(0))
     order = order_links(np.array([3, 1, 1]), np.array([4, 9, 2]), np.array([1, 1, 1]))
     assert order.tolist() == [2, 1, 0]
 

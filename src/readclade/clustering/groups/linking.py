@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from mpi4py import MPI
 
-from readclade.clustering.grouping import group_links
+from readclade.clustering.groups.grouping import group_links
 from readclade.clustering.links.buckets import Rows, SharedBuckets
 from readclade.clustering.links.duplicates import find_representatives
 from readclade.clustering.links.overlaps import weigh_long, weigh_short
