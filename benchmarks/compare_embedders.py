@@ -20,12 +20,12 @@ from threadpoolctl import threadpool_limits
 
 from readclade.cami import read_binning
 from readclade.cli import make_parser, make_reporter, run
+from readclade.clustering.genomes.kmeans import run_kmeans
+from readclade.clustering.genomes.lattice import Points
 from readclade.clustering.groups.calibration import Calibration, fit_calibration
 from readclade.clustering.groups.linking import LinkedFragments, link_fragments
 from readclade.clustering.groups.pooling import measure_deviations, pool_groups
-from readclade.clustering.kmeans import run_kmeans
 from readclade.clustering.links.sequences import Sequences, encode_sequences
-from readclade.clustering.points import Points
 from readclade.clustering.ranks.exchange import Layout
 from readclade.clustering.ranks.progress import Progress
 from readclade.embedders.projection import fit_projection

@@ -1,8 +1,8 @@
-"""Find the words of amino acids that mark genes which genomes have once: src/readclade/clustering/marker_words.py.
+"""Find the words of amino acids that mark genes which genomes have once: src/readclade/clustering/genomes/marker_words.py.
 
 Example, from the repository root, after fetch_genomes.py:
     PYTHONPATH=src .venv/bin/python benchmarks/communities/find_markers.py --genomes ~/genomes \\
-        --out src/readclade/clustering/marker_words.py
+        --out src/readclade/clustering/genomes/marker_words.py
 
 Takes one genome of each species of the tune split. A word of nine amino acids, in any of the six frames, is kept if it
 stands in three genera or more and in no genome twice. Words of one open reading frame, in any genome, are of one
@@ -17,8 +17,8 @@ import numpy as np
 from genome_list import Genome, read_genomes
 
 from readclade.cli import make_parser, make_reporter, run
-from readclade.clustering.codons import add_codon, make_codon_table
-from readclade.clustering.markers import AMINO_ACIDS, spell_word
+from readclade.clustering.genomes.codons import add_codon, make_codon_table
+from readclade.clustering.genomes.markers import AMINO_ACIDS, spell_word
 from readclade.embedders.kmer import CODES
 from readclade.simulation import read_fasta
 from readclade.storage.files import write_atomically

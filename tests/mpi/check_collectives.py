@@ -6,7 +6,7 @@ mpiexec -n 3 python -m mpi4py check_collectives.py
 import numpy as np
 from mpi4py import MPI
 
-from readclade.clustering.points import Points
+from readclade.clustering.genomes.lattice import Points
 from readclade.clustering.ranks.communicator import RankError, check_size, gather_rows, run_on_each, sum_integers
 from readclade.errors import InputError, ReadcladeError
 

@@ -189,7 +189,7 @@ def test_damaged_shard_is_named_by_stage(finished):
 @pytest.mark.parametrize(
     ("file", "expected"),
     [
-        ("src/readclade/clustering/kmeans.py", {"cluster": 2, "label": 2, "evaluate": 1, "report": 1}),
+        ("src/readclade/clustering/genomes/kmeans.py", {"cluster": 2, "label": 2, "evaluate": 1, "report": 1}),
         ("src/readclade/report.py", {"report": 1}),
     ],
 )

@@ -15,23 +15,23 @@ import numpy as np
 from mpi4py import MPI
 from threadpoolctl import threadpool_limits
 
-from readclade.clustering.finding import Discovery, count_cores, discover, find_places, place_fragments
+from readclade.clustering.genomes.finding import Discovery, count_cores, discover, find_places, place_fragments
+from readclade.clustering.genomes.homology import TWO_RELATIVES
+from readclade.clustering.genomes.kmeans import run_kmeans
+from readclade.clustering.genomes.lattice import Points
 from readclade.clustering.groups.calibration import fit_calibration
 from readclade.clustering.groups.halves import Embed, choose_half_embedder, measure_halves
 from readclade.clustering.groups.linkage import Linkage, load_linkage, take_linkage
 from readclade.clustering.groups.linking import link_fragments
 from readclade.clustering.groups.pooling import Groups, gather_sample, measure_deviations, pool_groups
-from readclade.clustering.homology import TWO_RELATIVES
-from readclade.clustering.kmeans import run_kmeans
+from readclade.clustering.inputs import Entry, Part, list_entries, load_part
 from readclade.clustering.links.sequences import Sequences
 from readclade.clustering.links.sketches import choose_sketch
 from readclade.clustering.outputs import Outcome, write_outcome
-from readclade.clustering.points import Points
 from readclade.clustering.ranks.checkpoints import Checkpoints
 from readclade.clustering.ranks.communicator import check_size, gather_rows, run_on_each, sum_integers
 from readclade.clustering.ranks.exchange import Layout, look_up
 from readclade.clustering.ranks.progress import FOUND, LINKED, READ, Progress
-from readclade.clustering.sample import Entry, Part, list_entries, load_part
 from readclade.errors import ConfigError, InputError
 from readclade.sources import find_sources
 

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from mpi4py import MPI
 
+from readclade.clustering.genomes.homology import TWO_RELATIVES
+from readclade.clustering.genomes.lattice import Points
 from readclade.clustering.groups.calibration import LATTICE_STEPS, Calibration
-from readclade.clustering.homology import TWO_RELATIVES
-from readclade.clustering.points import Points
+from readclade.clustering.inputs import Entry, Part
 from readclade.clustering.ranks.communicator import sum_integers
 from readclade.clustering.ranks.exchange import Layout, look_up
-from readclade.clustering.sample import Entry, Part
 from readclade.storage.files import remove_leftovers, replace_when_done
 
 _SCHEMA = pa.schema(

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 from mpi4py import MPI
 
-from readclade.clustering.composition import count_words
-from readclade.clustering.cores import Cores, make_link_matrix
-from readclade.clustering.discovery import (
+from readclade.clustering.genomes.composition import count_words
+from readclade.clustering.genomes.cores import Cores, make_link_matrix
+from readclade.clustering.genomes.discovery import (
     _drop_small,
     _join_parts,
     _keep_disjoint,
@@ -19,15 +19,20 @@ from readclade.clustering.discovery import (
     find_clusters,
     set_remnants_apart,
 )
+from readclade.clustering.genomes.markers import find_markers
+from readclade.clustering.genomes.separation import (
+    _measure_joined,
+    get_least_distances,
+    measure_distances,
+    measure_joining,
+)
 from readclade.clustering.groups.calibration import Calibration, fit_calibration
 from readclade.clustering.links.sequences import encode_sequences
-from readclade.clustering.markers import find_markers
-from readclade.clustering.separation import _measure_joined, get_least_distances, measure_distances, measure_joining
 from readclade.embedders.kmer import KmerEmbedder
 from readclade.errors import ConfigError
 from readclade.simulation import COMPLEMENT, read_fasta
 
-GENOMES = Path(__file__).parents[2] / "demo/genomes"
+GENOMES = Path(__file__).parents[4] / "demo/genomes"
 NAMES = ["Staphylococcus_aureus_N315", "Vibrio_cholerae_N16961", "Mycobacterium_leprae_TN"]
 LENGTH = 5000
 PARTS = 5

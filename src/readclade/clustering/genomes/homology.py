@@ -11,7 +11,7 @@ import numba
 import numpy as np
 from mpi4py import MPI
 
-from readclade.clustering.codons import add_codon, make_codon_table
+from readclade.clustering.genomes.codons import add_codon, make_codon_table
 from readclade.clustering.links.buckets import sort_run
 from readclade.clustering.links.sequences import Sequences
 from readclade.clustering.links.sketches import mix

@@ -8,8 +8,8 @@ import pytest
 from mpi4py import MPI
 
 from readclade.clustering import finding
-from readclade.clustering.composition import count_words, make_models
-from readclade.clustering.finding import Discovery, choose_cores, discover, find_places, place_fragments
+from readclade.clustering.genomes.composition import count_words, make_models
+from readclade.clustering.genomes.finding import Discovery, choose_cores, discover, find_places, place_fragments
 from readclade.clustering.groups.calibration import fit_calibration
 from readclade.clustering.groups.linkage import take_linkage
 from readclade.clustering.groups.linking import link_fragments

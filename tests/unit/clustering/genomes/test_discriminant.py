@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from readclade.clustering import discriminant
-from readclade.clustering.composition import WORDS, score_groups
+from readclade.clustering.genomes.composition import WORDS, score_groups
 
 
 def draw_words(rng, leaning: np.ndarray, letters: int) -> np.ndarray:

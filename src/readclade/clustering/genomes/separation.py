@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import sparse
 
-from readclade.clustering.cores import DEPTH_SPREAD, Cores, count_clusters
+from readclade.clustering.genomes.cores import DEPTH_SPREAD, Cores, count_clusters
 
 _TRIMMED = 0.1  # share of the groups at either end that a cluster's spread is measured without
 # How many standard deviations apart two clusters must lie: 4.5 for groups that cover 3 kb, 0.6 more for each factor e.

@@ -5,8 +5,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from readclade.clustering.composition import WORDS, score_groups
-from readclade.clustering.cores import Cores, make_link_matrix
+from readclade.clustering.genomes.composition import WORDS, score_groups
+from readclade.clustering.genomes.cores import Cores, make_link_matrix
 
 
 def make_cores(words: np.ndarray, pairs: list[tuple[int, int]]) -> Cores:

@@ -8,7 +8,7 @@ from scipy.spatial.distance import pdist
 from sklearn.metrics import adjusted_rand_score
 
 from readclade.clustering import consensus
-from readclade.clustering.consensus import join_clusterings, merge_heaps
+from readclade.clustering.genomes.consensus import join_clusterings, merge_heaps
 
 
 def make_clusterings(points: int, clusterings: int, k: int, seed: int, agreement: float = 0.7):

@@ -13,8 +13,13 @@ import numpy as np
 from scipy.sparse.csgraph import connected_components
 from scipy.special import pdtr
 
-from readclade.clustering.cores import Cores, count_clusters
-from readclade.clustering.separation import count_crossings, list_nearest_pairs, measure_joining, measure_separations
+from readclade.clustering.genomes.cores import Cores, count_clusters
+from readclade.clustering.genomes.separation import (
+    count_crossings,
+    list_nearest_pairs,
+    measure_joining,
+    measure_separations,
+)
 
 _LIKE_DEPTH = 0.4  # natural logarithm of the ratio of two clusters' depths
 # Bridged parts. Distances count from 1 on as those of two genomes.

@@ -12,14 +12,14 @@ from scipy import stats
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
+from readclade.clustering.genomes.kmeans import _hash_uniform, _iterate, measure_agreement, run_kmeans, seed_centroids
+from readclade.clustering.genomes.lattice import Points
 from readclade.clustering.groups.calibration import LATTICE_STEPS, fit_calibration
-from readclade.clustering.kmeans import _hash_uniform, _iterate, measure_agreement, run_kmeans, seed_centroids
-from readclade.clustering.points import Points
 from readclade.embedders.kmer import KmerEmbedder
 from readclade.embedders.projection import fit_projection
 from readclade.errors import ConfigError
 
-READS = Path(__file__).parents[2] / "demo" / "reads"
+READS = Path(__file__).parents[4] / "demo" / "reads"
 
 
 def make_points(values, weights=None, identifiers=None) -> Points:
@@ -76,7 +76,7 @@ def assert_same(one, other):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_lloyd_agrees_with_scikit_learn_from_the_same_start(seed, monkeypatch):
-    monkeypatch.setattr("readclade.clustering.kmeans._TOLERANCE", 2**80)  # go on until nothing moves
+    monkeypatch.setattr("readclade.clustering.genomes.kmeans._TOLERANCE", 2**80)  # go on until nothing moves
     points, _ = make_blobs(3000, 7, 0.8, seed)
     start = points.points[np.random.default_rng(seed).choice(3000, 7, replace=False)].astype(np.int64)
     ours = _iterate(points, start, 0)
@@ -93,7 +93,7 @@ def test_lloyd_stops_when_a_millionth_is_gained(seed, monkeypatch):
     points, _ = make_blobs(3000, 7, 0.8, 1)
     start = points.points[np.random.default_rng(seed).choice(3000, 7, replace=False)].astype(np.int64)
     early = _iterate(points, start, 0)
-    monkeypatch.setattr("readclade.clustering.kmeans._TOLERANCE", 2**80)
+    monkeypatch.setattr("readclade.clustering.genomes.kmeans._TOLERANCE", 2**80)
     late = _iterate(points, start, 0)
     count = len(early.objectives)
     assert early.objectives == late.objectives[:count]
@@ -243,7 +243,7 @@ def run_seedings(points: Points, k: int, seed: int, seedings: int):
 
 
 def test_run_kmeans_keeps_the_best_seeding(monkeypatch):
-    monkeypatch.setattr("readclade.clustering.kmeans._MOST_COMPARED", 24)  # no consensus
+    monkeypatch.setattr("readclade.clustering.genomes.kmeans._MOST_COMPARED", 24)  # no consensus
     points, _ = make_blobs(2000, 30, 1.0, 8)
     single = run_seedings(points, 25, 2, 5)
     best = min(single, key=lambda clustering: clustering.objectives[-1])

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from readclade.clustering.cores import Cores
-from readclade.clustering.parts import (
+from readclade.clustering.genomes.cores import Cores
+from readclade.clustering.genomes.merging import (
     Clusters,
     count_places,
     count_shared,

@@ -5,8 +5,8 @@ import pyarrow as pa
 import pytest
 from mpi4py import MPI
 
-from readclade.clustering.codons import make_codon_table
-from readclade.clustering.homology import (
+from readclade.clustering.genomes.codons import make_codon_table
+from readclade.clustering.genomes.homology import (
     TWO_RELATIVES,
     _pair,
     _sort_once,

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from readclade.clustering.composition import (
+from readclade.clustering.genomes.composition import (
     _PRIOR,
     COMPLEMENTS,
     SCORE_STEPS,

@@ -23,11 +23,11 @@ import numpy as np
 from mpi4py import MPI
 from scipy.special import softmax
 
-from readclade.clustering.cores import Cores, count_clusters, renumber
-from readclade.clustering.discriminant import classify_groups, measure_evidence
-from readclade.clustering.groups.calibration import Calibration
-from readclade.clustering.kmeans import Clustering, run_kmeans
-from readclade.clustering.parts import (
+from readclade.clustering.genomes.cores import Cores, count_clusters, renumber
+from readclade.clustering.genomes.discriminant import classify_groups, measure_evidence
+from readclade.clustering.genomes.kmeans import Clustering, run_kmeans
+from readclade.clustering.genomes.lattice import Points
+from readclade.clustering.genomes.merging import (
     describe_clusters,
     find_alone,
     find_bridged,
@@ -36,8 +36,8 @@ from readclade.clustering.parts import (
     list_continued,
     list_halves,
 )
-from readclade.clustering.points import Points
-from readclade.clustering.separation import list_nearest_pairs, measure_separations
+from readclade.clustering.genomes.separation import list_nearest_pairs, measure_separations
+from readclade.clustering.groups.calibration import Calibration
 
 _MOST_STARTS = 256  # clusters to begin with
 _GROUPS_PER_START = 8

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
-from readclade.clustering.composition import score_groups
+from readclade.clustering.genomes.composition import score_groups
 
 # Standard deviation within which log depths of one genome lie, whatever was measured: replication forks alone make
 # twice the depth at one end of a genome.

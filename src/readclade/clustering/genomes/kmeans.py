@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from mpi4py import MPI
 
-from readclade.clustering.consensus import join_clusterings
-from readclade.clustering.points import Points
+from readclade.clustering.genomes.consensus import join_clusterings
+from readclade.clustering.genomes.lattice import Points
 from readclade.clustering.ranks.communicator import sum_integers
 from readclade.errors import ConfigError
 from readclade.hashing import scramble

@@ -9,7 +9,7 @@ the heavy tails of Student's t. How deep a group was read is one coordinate more
 
 import numpy as np
 
-from readclade.clustering.cores import DEPTH_SPREAD
+from readclade.clustering.genomes.cores import DEPTH_SPREAD
 
 _OWN_SHARE = 0.6  # of a large cluster's own covariance against that of all clusters pooled
 _HALF_TRUST = 10  # groups at which half of that share holds

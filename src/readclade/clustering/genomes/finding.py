@@ -9,15 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 from mpi4py import MPI
 
-from readclade.clustering.composition import SCORE_STEPS, count_words, make_models, score_fragments
-from readclade.clustering.cores import Cores, make_link_matrix
-from readclade.clustering.discovery import find_clusters, set_remnants_apart
+from readclade.clustering.genomes.composition import SCORE_STEPS, count_words, make_models, score_fragments
+from readclade.clustering.genomes.cores import Cores, make_link_matrix
+from readclade.clustering.genomes.discovery import find_clusters, set_remnants_apart
+from readclade.clustering.genomes.homology import find_homologs, measure_homology, sample_words
+from readclade.clustering.genomes.markers import find_markers
 from readclade.clustering.groups.calibration import Calibration
 from readclade.clustering.groups.linkage import Linkage
 from readclade.clustering.groups.pooling import Groups, sum_by_owner
-from readclade.clustering.homology import find_homologs, measure_homology, sample_words
 from readclade.clustering.links.sequences import Sequences
-from readclade.clustering.markers import find_markers
 from readclade.clustering.ranks.communicator import gather_rows, run_on_each, sum_integers
 from readclade.clustering.ranks.exchange import Layout, look_up
 from readclade.hashing import scramble

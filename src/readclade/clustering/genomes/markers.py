@@ -10,9 +10,9 @@ import numba
 import numpy as np
 from mpi4py import MPI
 
-from readclade.clustering.codons import AMINO_ACID_BITS, add_codon, make_codon_table
+from readclade.clustering.genomes.codons import AMINO_ACID_BITS, add_codon, make_codon_table
+from readclade.clustering.genomes.marker_words import MARKERS
 from readclade.clustering.links.sequences import Sequences
-from readclade.clustering.marker_words import MARKERS
 
 AMINO_ACIDS = 9  # of a word
 _LETTERS = "ACDEFGHIKLMNPQRSTVWY"

@@ -7,15 +7,15 @@ import numpy as np
 import pyarrow as pa
 from mpi4py import MPI
 
-from readclade.clustering.codons import make_codon_table
-from readclade.clustering.links.sequences import encode_sequences
-from readclade.clustering.markers import (
+from readclade.clustering.genomes.codons import make_codon_table
+from readclade.clustering.genomes.markers import (
     AMINO_ACIDS,
     encode_word,
     find_markers,
     load_markers,
     spell_word,
 )
+from readclade.clustering.links.sequences import encode_sequences
 from readclade.simulation import COMPLEMENT
 
 ACIDS = "ACDEFGHIKLMNPQRSTVWY"
