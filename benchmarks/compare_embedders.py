@@ -18,7 +18,6 @@ from mpi4py import MPI
 from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
 
-from readclade.cami import read_binning
 from readclade.cli import make_parser, make_reporter, run
 from readclade.clustering.genomes.kmeans import run_kmeans
 from readclade.clustering.genomes.lattice import Points
@@ -31,6 +30,7 @@ from readclade.clustering.ranks.progress import Progress
 from readclade.embedders.projection import fit_projection
 from readclade.embedders.protocol import Embedder, get_embedder
 from readclade.errors import ConfigError
+from readclade.results.cami import read_binning
 from readclade.shards.manifest import read_manifest
 from readclade.shards.parquet import read_shard
 

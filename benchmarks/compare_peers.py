@@ -24,11 +24,11 @@ from cluster_composition import read_fragments
 from peers import PEERS, ROOT, Peer, Task, choose_peers, get_sample
 from usage import CommandError, TimeLimitError, Usage, get_machine, measure_command
 
-from readclade.cami import read_binning
 from readclade.cli import make_parser, make_reporter, run
 from readclade.errors import ConfigError, InputError, ReadcladeError
 from readclade.evaluation import evaluate_binnings
 from readclade.inputs.tables import Sample, read_samples
+from readclade.results.cami import read_binning
 from readclade.storage.files import write_atomically
 
 _COLUMNS = (

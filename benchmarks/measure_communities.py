@@ -23,11 +23,11 @@ from sklearn.metrics import adjusted_rand_score
 from usage import Usage, get_machine, measure_command
 
 from readclade.agreement import compare, find_main_clusters, find_main_origins
-from readclade.cami import read_binning
 from readclade.cli import make_parser, make_reporter, run
 from readclade.errors import ReadcladeError
 from readclade.evaluation import evaluate_binnings
 from readclade.inputs.tables import RANKS, Sample, read_references
+from readclade.results.cami import read_binning
 from readclade.storage.files import write_atomically
 
 _COLUMNS = ("preset", "split", "seed", "k", "genomes", "clusters", "ari", "ari_species", "ari_genus")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from readclade.cli import make_parser, run
 from readclade.errors import InputError
-from readclade.results import read_rows
+from readclade.results.tables import read_rows
 
 
 def main() -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from readclade.cami import write_binning, write_profile
 from readclade.embedders.projection import Projection
 from readclade.errors import InputError
 from readclade.neighbours import ReferenceSpace
 from readclade.references import check_embedder, read_index
+from readclade.results.cami import write_binning, write_profile
 from readclade.shards.manifest import read_manifest
 from readclade.storage.files import write_atomically
 from readclade.taxonomy.lineage import UNCLASSIFIED, Taxon, find_runner_up, find_supported, format_lineage, get_lowest

@@ -6,12 +6,13 @@ from pathlib import Path
 import jinja2
 import yaml
 
-from readclade import provenance, results
+from readclade import provenance
 from readclade.charts import STRATA_LINES, draw_overview, draw_sample, get_taxon_colours
 from readclade.figures import Image
 from readclade.formats import format_bases, format_duration, format_lineage, format_measure
 from readclade.inputs.tables import Lane, check_config, read_references, read_samples
 from readclade.provenance import InputFile
+from readclade.results import tables
 from readclade.storage.files import write_atomically
 from readclade.summaries import UNASSIGNED, Folders, SampleReport, gather_sample
 from readclade.taxonomy.lineage import UNCLASSIFIED
@@ -144,7 +145,7 @@ def write_report(
         version=provenance.get_version(),
         commit=provenance.get_commit(),
         date=date,
-        index_time=results.read_run_time(folders.logs / "index_references/index.benchmark.tsv"),
+        index_time=tables.read_run_time(folders.logs / "index_references/index.benchmark.tsv"),
     )
     write_atomically(out, html)
     lines = [f"{sample.name}\t{metric}\t{value}\n" for sample in samples for metric, value in sample.summary]

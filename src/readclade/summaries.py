@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from readclade import figures, results
-from readclade.cami import read_binning
+from readclade import figures
 from readclade.inputs.tables import Sample
-from readclade.results import Cluster
+from readclade.results import tables
+from readclade.results.cami import read_binning
+from readclade.results.tables import Cluster
 from readclade.shards import store
 from readclade.shards.manifest import read_manifest
 from readclade.taxonomy.lineage import UNCLASSIFIED
@@ -54,10 +55,10 @@ class SampleReport:
     name: str
     reads: dict
     embedder: dict
-    model: results.ClusterModel
+    model: tables.ClusterModel
     clusters: list[Cluster]
     taxa: list[Taxon]
-    assignments: results.Assignments
+    assignments: tables.Assignments
     map_ids: np.ndarray
     places: np.ndarray
     evaluation: dict[str, str]
@@ -107,26 +108,26 @@ def gather_sample(sample: Sample, folders: Folders, most_on_map: int) -> SampleR
         InputError: a file is missing or does not fit the others.
     """
     folder = folders.results / sample.name
-    reads = results.read_json(folders.reads / sample.name / "reads.json", _READS_KEYS, "fetch")
+    reads = tables.read_json(folders.reads / sample.name / "reads.json", _READS_KEYS, "fetch")
     manifest_path = folders.shards / sample.name / "manifest.json"
     manifest = read_manifest(manifest_path)
     if manifest.fragments != reads["fragments"]:
         message = f"lists {manifest.fragments:,} fragments, but reads.json {reads['fragments']:,}"
-        raise results.fail(message, manifest_path, "embed")
-    model = results.read_model(folder / "cluster/clusters.h5", manifest.d)
-    clusters = [cluster for cluster in results.read_clusters(folder / "taxa.tsv", model) if cluster.size]
+        raise tables.fail(message, manifest_path, "embed")
+    model = tables.read_model(folder / "cluster/clusters.h5", manifest.d)
+    clusters = [cluster for cluster in tables.read_clusters(folder / "taxa.tsv", model) if cluster.size]
     truth, genome_names = None, []
     if sample.truth:
         origins = read_binning(Path(sample.truth), sample.name).bins
         genome_names, codes = np.unique(list(origins.values()), return_inverse=True)
         truth = (pa.array(list(origins), pa.string()), codes)
-    ids = results.choose_fragments(manifest.fragments, most_on_map)
-    vectors = results.read_vectors(manifest, store.get_location(manifest, manifest_path), ids)
+    ids = tables.choose_fragments(manifest.fragments, most_on_map)
+    vectors = tables.read_vectors(manifest, store.get_location(manifest, manifest_path), ids)
     path = folder / "cluster/assignments.parquet"
     evaluation, genomes, strata = (folder / f"{name}.tsv" for name in ("evaluation", "genomes", "strata"))
     metrics = []
     if sample.truth and evaluation.exists():
-        metrics = results.read_rows(evaluation, ("metric", "value"), "evaluate")
+        metrics = tables.read_rows(evaluation, ("metric", "value"), "evaluate")
     return SampleReport(
         name=sample.name,
         reads=reads,
@@ -134,15 +135,15 @@ def gather_sample(sample: Sample, folders: Folders, most_on_map: int) -> SampleR
         model=model,
         clusters=clusters,
         taxa=_sum_taxa(clusters, reads["bases"]),
-        assignments=results.read_assignments(path, manifest.fragments, len(model.sizes), ids, truth),
+        assignments=tables.read_assignments(path, manifest.fragments, len(model.sizes), ids, truth),
         map_ids=ids,
         places=figures.lay_out((vectors - model.mean) @ model.calibration),
         evaluation={row["metric"]: row["value"] for row in metrics},
-        genomes=results.read_rows(genomes, ("genome",), "evaluate") if sample.truth and genomes.exists() else [],
+        genomes=tables.read_rows(genomes, ("genome",), "evaluate") if sample.truth and genomes.exists() else [],
         strata=_read_strata(strata) if sample.truth and strata.exists() else [],
         genome_names=[str(name) for name in genome_names],
         run_times=[
-            (stage, results.read_run_time(folders.logs / stage / f"{sample.name}.benchmark.tsv"))
+            (stage, tables.read_run_time(folders.logs / stage / f"{sample.name}.benchmark.tsv"))
             for stage in _list_stages(reads, bool(sample.truth))
         ],
     )
@@ -157,11 +158,11 @@ def _list_stages(reads: dict, has_truth: bool) -> list[str]:
 
 def _read_strata(path: Path) -> list[dict[str, str]]:
     """Return the rows of strata.tsv, whose numbers are checked since they are drawn."""
-    rows = results.read_rows(path, _STRATA_COLUMNS, "evaluate")
+    rows = tables.read_rows(path, _STRATA_COLUMNS, "evaluate")
     for row in rows:
         for column in _STRATA_COLUMNS[1:]:
             if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", row[column]):
-                raise results.fail(f"has '{row[column]}' as {column}, which is no number", path, "evaluate")
+                raise tables.fail(f"has '{row[column]}' as {column}, which is no number", path, "evaluate")
     return rows
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from readclade.cami import read_binning
 from readclade.errors import InputError
 from readclade.evaluation import evaluate_binnings
+from readclade.results.cami import read_binning
 
 ROOT = Path(__file__).parents[2]
 AMBER = ROOT / ".venv-amber/bin/amber.py"

@@ -22,9 +22,9 @@ from readclade.agreement import (
     measure_labels,
     measure_rank,
 )
-from readclade.cami import write_binning
 from readclade.errors import InputError
 from readclade.evaluation import evaluate_binnings, evaluate_clusters
+from readclade.results.cami import write_binning
 from readclade.strata import get_edges, measure_strata
 
 NAMES = [f"r{i}" for i in range(8)]

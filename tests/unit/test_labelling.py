@@ -17,12 +17,12 @@ import pytest
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
-from readclade.cami import read_binning
 from readclade.embedders.projection import fit_projection
 from readclade.embedders.protocol import get_embedder
 from readclade.errors import InputError
 from readclade.labelling import TAXA_COLUMNS, label_clusters
 from readclade.references import index_references
+from readclade.results.cami import read_binning
 from readclade.shards.manifest import Manifest
 from readclade.shards.parquet import Batch, write_shard
 from readclade.units import MOST_UNITS, choose_units, count_fragments, pool_units

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from readclade.cami import read_binning
 from readclade.errors import ConfigError, InputError
+from readclade.results.cami import read_binning
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))

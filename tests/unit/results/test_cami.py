@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from readclade.cami import read_binning, write_binning, write_profile
 from readclade.errors import InputError
+from readclade.results.cami import read_binning, write_binning, write_profile
 from readclade.taxonomy.lineage import Taxon
 
 VIBRIO = ("Bacteria", "Pseudomonadota", "Gammaproteobacteria", "Vibrionales", "Vibrionaceae", "Vibrio", "V. cholerae")
