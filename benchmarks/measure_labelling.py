@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 
 from readclade.cli import make_parser, run
 from readclade.inputs.tables import read_references
-from readclade.labelling import label_clusters
-from readclade.references import index_references
+from readclade.labelling.job import label_clusters
+from readclade.labelling.references import index_references
 from readclade.results.cami import read_binning
 from readclade.shards.manifest import read_manifest
 from readclade.shards.parquet import read_shard

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from readclade.cli import make_parser, make_reporter, run
 from readclade.embedders.options import add_embedder_options, get_embedder_parameters
-from readclade.references import index_references
+from readclade.labelling.references import index_references
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from readclade.cli import make_parser, make_reporter, run
 from readclade.errors import ConfigError
-from readclade.labelling import label_clusters
+from readclade.labelling.job import label_clusters
 
 
 def main() -> None:

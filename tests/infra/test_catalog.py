@@ -164,7 +164,7 @@ def test_columns_are_what_the_code_writes():
     assignments = {"sample": "string", **find_fields("src/readclade/clustering/outputs.py")}
     assert assignments == COLUMNS["assignments"]
     assert find_fields("src/readclade/shards/parquet.py") == {**COLUMNS["shards"], "embedding": "list_"}
-    (taxa,) = re.findall(r"^TAXA_COLUMNS = (\(.*?\))$", (ROOT / "src/readclade/labelling.py").read_text(), re.M)
+    (taxa,) = re.findall(r"^TAXA_COLUMNS = (\(.*?\))$", (ROOT / "src/readclade/labelling/job.py").read_text(), re.M)
     assert ["sample", *ast.literal_eval(taxa)] == list(COLUMNS["taxa"])
 
 

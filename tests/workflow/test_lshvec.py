@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from readclade.references import read_index
+from readclade.labelling.references import read_index
 from readclade.shards.manifest import read_manifest
 from readclade.storage.files import hash_file
 

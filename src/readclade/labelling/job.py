@@ -13,13 +13,13 @@ import numpy as np
 
 from readclade.embedders.projection import Projection
 from readclade.errors import InputError
-from readclade.neighbours import ReferenceSpace
-from readclade.references import check_embedder, read_index
+from readclade.labelling.neighbours import ReferenceSpace
+from readclade.labelling.references import check_embedder, read_index
+from readclade.labelling.voters import Units, choose_units, count_fragments, pool_units
 from readclade.results.cami import write_binning, write_profile
 from readclade.shards.manifest import read_manifest
 from readclade.storage.files import write_atomically
 from readclade.taxonomy.lineage import UNCLASSIFIED, Taxon, find_runner_up, find_supported, format_lineage, get_lowest
-from readclade.units import Units, choose_units, count_fragments, pool_units
 
 TAXA_COLUMNS = ("cluster", "size", "bases", "taxid", "name", "rank", "lineage", "confidence", "second_best")
 # A cluster with fewer bases than this is too little evidence for half of its votes.

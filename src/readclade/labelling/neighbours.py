@@ -12,7 +12,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from readclade.embedders.projection import Projection
-from readclade.references import ReferenceIndex
+from readclade.labelling.references import ReferenceIndex
 from readclade.taxonomy.lineage import Taxon, get_lowest
 
 # Windows of one species beyond this many make its votes no better, and would outvote a species with one small genome.

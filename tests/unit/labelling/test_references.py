@@ -13,7 +13,7 @@ import pytest
 
 from readclade.embedders.protocol import get_embedder
 from readclade.errors import InputError
-from readclade.references import (
+from readclade.labelling.references import (
     check_embedder,
     choose_tiles,
     cut_tiles,

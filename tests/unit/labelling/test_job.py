@@ -20,12 +20,12 @@ from sklearn.decomposition import PCA
 from readclade.embedders.projection import fit_projection
 from readclade.embedders.protocol import get_embedder
 from readclade.errors import InputError
-from readclade.labelling import TAXA_COLUMNS, label_clusters
-from readclade.references import index_references
+from readclade.labelling.job import TAXA_COLUMNS, label_clusters
+from readclade.labelling.references import index_references
+from readclade.labelling.voters import MOST_UNITS, choose_units, count_fragments, pool_units
 from readclade.results.cami import read_binning
 from readclade.shards.manifest import Manifest
 from readclade.shards.parquet import Batch, write_shard
-from readclade.units import MOST_UNITS, choose_units, count_fragments, pool_units
 
 ABSENT = "311400"  # Thermococcus kodakarensis, the organism that the demo's references lack
 STRAINS = {"210", "666", "1280"}  # reads of another strain than the reference's
