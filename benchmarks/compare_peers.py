@@ -26,7 +26,7 @@ from usage import CommandError, TimeLimitError, Usage, get_machine, measure_comm
 
 from readclade.cli import make_parser, make_reporter, run
 from readclade.errors import ConfigError, InputError, ReadcladeError
-from readclade.evaluation import evaluate_binnings
+from readclade.evaluation.job import evaluate_binnings
 from readclade.inputs.tables import Sample, read_samples
 from readclade.results.cami import read_binning
 from readclade.storage.files import write_atomically

@@ -22,10 +22,10 @@ from peers import ROOT, Task, choose_peers, get_sample
 from sklearn.metrics import adjusted_rand_score
 from usage import Usage, get_machine, measure_command
 
-from readclade.agreement import compare, find_main_clusters, find_main_origins
 from readclade.cli import make_parser, make_reporter, run
 from readclade.errors import ReadcladeError
-from readclade.evaluation import evaluate_binnings
+from readclade.evaluation.agreement import compare, find_main_clusters, find_main_origins
+from readclade.evaluation.job import evaluate_binnings
 from readclade.inputs.tables import RANKS, Sample, read_references
 from readclade.results.cami import read_binning
 from readclade.storage.files import write_atomically

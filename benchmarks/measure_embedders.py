@@ -30,7 +30,7 @@ from readclade.clustering.ranks.exchange import Layout
 from readclade.clustering.ranks.progress import Progress
 from readclade.embedders.protocol import get_embedder
 from readclade.errors import ReadcladeError
-from readclade.evaluation import evaluate_binnings
+from readclade.evaluation.job import evaluate_binnings
 from readclade.inputs.tables import Sample
 from readclade.storage.files import write_atomically
 

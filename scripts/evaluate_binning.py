@@ -11,7 +11,7 @@ binning lacks is unassigned.
 from pathlib import Path
 
 from readclade.cli import make_parser, make_reporter, run
-from readclade.evaluation import evaluate_binnings
+from readclade.evaluation.job import evaluate_binnings
 
 
 def main() -> None:

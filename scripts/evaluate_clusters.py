@@ -13,7 +13,7 @@ docs/evaluation.md defines what they hold.
 from pathlib import Path
 
 from readclade.cli import make_parser, make_reporter, run
-from readclade.evaluation import evaluate_clusters
+from readclade.evaluation.job import evaluate_clusters
 
 
 def main() -> None:

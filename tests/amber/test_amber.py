@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from readclade.errors import InputError
-from readclade.evaluation import evaluate_binnings
+from readclade.evaluation.job import evaluate_binnings
 from readclade.results.cami import read_binning
 
 ROOT = Path(__file__).parents[2]

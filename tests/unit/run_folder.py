@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from readclade.embedders.projection import fit_projection
+from readclade.evaluation.subsets import HEADER
 from readclade.inputs.tables import read_samples
 from readclade.reads.plan import summarise_reads
 from readclade.shards.manifest import Manifest
 from readclade.shards.parquet import Batch, write_shard
-from readclade.strata import HEADER
 from readclade.summaries import Folders
 
 LINEAGE = "d__Bacteria;p__Bacillota;c__Bacilli;o__;f__;g__Bacillus;s__{}"

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from readclade.agreement import (
+from readclade.errors import InputError
+from readclade.evaluation.agreement import (
     compare,
     find_main_clusters,
     find_main_origins,
@@ -22,10 +23,9 @@ from readclade.agreement import (
     measure_labels,
     measure_rank,
 )
-from readclade.errors import InputError
-from readclade.evaluation import evaluate_binnings, evaluate_clusters
+from readclade.evaluation.job import evaluate_binnings, evaluate_clusters
+from readclade.evaluation.subsets import get_edges, measure_strata
 from readclade.results.cami import write_binning
-from readclade.strata import get_edges, measure_strata
 
 NAMES = [f"r{i}" for i in range(8)]
 GENOMES = ["A", "A", "A", "A", "B", "B", "B", "C"]

@@ -12,12 +12,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from readclade.agreement import Comparison, compare, match_clusters, measure_clusters, measure_labels, measure_rank
 from readclade.errors import InputError
+from readclade.evaluation.agreement import (
+    Comparison,
+    compare,
+    match_clusters,
+    measure_clusters,
+    measure_labels,
+    measure_rank,
+)
+from readclade.evaluation.subsets import format_strata, measure_strata
 from readclade.inputs.tables import RANKS, Reference, read_references
 from readclade.results.cami import Binning, read_binning
 from readclade.storage.files import write_atomically
-from readclade.strata import format_strata, measure_strata
 from readclade.taxonomy.lineage import UNCLASSIFIED
 
 Figures = dict[str, float | int]

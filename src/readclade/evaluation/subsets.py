@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
-from readclade.agreement import Comparison, find_main_clusters, find_main_origins
+from readclade.evaluation.agreement import Comparison, find_main_clusters, find_main_origins
 
 HEADER = "stratum\tfrom\tto\tfragments\tgenomes\tshare_assigned\tari\tpurity\tcompleteness"
 
