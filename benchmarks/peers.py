@@ -19,7 +19,7 @@ from scipy.sparse.csgraph import connected_components
 
 from readclade.errors import ConfigError, InputError
 from readclade.inputs.tables import Sample, read_samples
-from readclade.provenance import get_version
+from readclade.report.provenance import get_version
 
 ROOT = Path(__file__).parents[1]
 _PYTHON = sys.executable

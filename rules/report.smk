@@ -14,7 +14,7 @@ rule report:
         genomes=expand("results/{sample}/genomes.tsv", sample=get_samples_with_truth()),
         strata=expand("results/{sample}/strata.tsv", sample=get_samples_with_truth()),
         evaluations=expand("results/{sample}/evaluation.tsv", sample=get_samples_with_truth()),
-        template=str(BASEDIR / "src/readclade/templates/report.html.jinja"),
+        template=str(BASEDIR / "src/readclade/report/templates/report.html.jinja"),
         script=str(BASEDIR / "scripts/write_report.py"),
         code=get_code("write_report"),
     output:

@@ -12,8 +12,8 @@ import yaml
 
 from readclade.cli import make_parser, make_reporter, run
 from readclade.errors import ConfigError
-from readclade.report import write_report
-from readclade.summaries import Folders
+from readclade.report.page import write_report
+from readclade.report.samples import Folders
 
 
 def main() -> None:

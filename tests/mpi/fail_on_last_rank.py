@@ -23,7 +23,7 @@ def die(*arguments, **options):
 
 
 place, how, script = sys.argv[1:4]
-name, function = place.split(".")
+name, _, function = place.rpartition(".")
 module = importlib.import_module(f"readclade.clustering.{name}")
 assert hasattr(module, function)
 if MPI.COMM_WORLD.rank == MPI.COMM_WORLD.size - 1:

@@ -190,7 +190,7 @@ def test_damaged_shard_is_named_by_stage(finished):
     ("file", "expected"),
     [
         ("src/readclade/clustering/genomes/kmeans.py", {"cluster": 2, "label": 2, "evaluate": 1, "report": 1}),
-        ("src/readclade/report.py", {"report": 1}),
+        ("src/readclade/report/page.py", {"report": 1}),
     ],
 )
 def test_changed_code_runs_its_stage_and_after(project, file, expected):

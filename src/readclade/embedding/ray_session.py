@@ -75,7 +75,7 @@ def _start_ray(actors: int, address: str | None) -> None:
     else:
         # A submitted job has brought both with it, and Ray refuses to be told twice.
         is_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
-        package = {"py_modules": [str(Path(__file__).parent)], "env_vars": get_shared_variables()}
+        package = {"py_modules": [str(Path(__file__).parents[1])], "env_vars": get_shared_variables()}
         ray.init(address=address, runtime_env=None if is_job else package, logging_level="error")
 
 

@@ -35,7 +35,7 @@ from readclade.reads.plan import load_reads
 from readclade.sources import find_sources
 from readclade.storage.files import hash_file
 
-_LIBRARY = Path(__file__).parent
+_LIBRARY = Path(__file__).parents[1]
 _SCRIPTS = _LIBRARY.parents[1] / "scripts"
 _KEY, _STORE = "readclade_key", "readclade_store"
 _POLL_S = 2
@@ -85,7 +85,7 @@ class Request:
             "shards": reads["shards"],
             "embedder": [self.embedder, self.parameters, *_hash_files(self.parameters)],
             "d": self.d,
-            "code": [hash_file(path) for path in find_sources(_LIBRARY / "embedding.py")],
+            "code": [hash_file(path) for path in find_sources(_LIBRARY / "embedding/job.py")],
             "store": self.location,
         }
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()

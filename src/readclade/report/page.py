@@ -6,15 +6,15 @@ from pathlib import Path
 import jinja2
 import yaml
 
-from readclade import provenance
-from readclade.charts import STRATA_LINES, draw_overview, draw_sample, get_taxon_colours
-from readclade.figures import Image
 from readclade.formats import format_bases, format_duration, format_lineage, format_measure
 from readclade.inputs.tables import Lane, check_config, read_references, read_samples
-from readclade.provenance import InputFile
+from readclade.report import provenance
+from readclade.report.charts import STRATA_LINES, draw_overview, draw_sample, get_taxon_colours
+from readclade.report.drawing import Image
+from readclade.report.provenance import InputFile
+from readclade.report.samples import UNASSIGNED, Folders, SampleReport, gather_sample
 from readclade.results import tables
 from readclade.storage.files import write_atomically
-from readclade.summaries import UNASSIGNED, Folders, SampleReport, gather_sample
 from readclade.taxonomy.lineage import UNCLASSIFIED
 
 # Rows of a table in the report: enough for a reader, and the file stays small. The TSV files hold all.

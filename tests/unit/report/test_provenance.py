@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from readclade import provenance
+from readclade.report import provenance
 
 CONFIG = {"samples": "samples.tsv", "clustering": {"k": 12, "seed": 0}, "bins": False}
 DATE = "2025-01-31T12:00:00+00:00"
@@ -121,7 +121,7 @@ def test_get_software_absent_package_has_the_pinned_version(monkeypatch):
     monkeypatch.setattr(provenance.metadata, "version", refuse)
     numpy = next(entry for entry in provenance.get_software() if entry.name == "numpy")
     assert numpy.is_pinned
-    assert f"numpy=={numpy.version}" in (Path(__file__).parents[2] / "requirements/run.txt").read_text()
+    assert f"numpy=={numpy.version}" in (Path(__file__).parents[3] / "requirements/run.txt").read_text()
 
 
 def test_get_version_and_commit():

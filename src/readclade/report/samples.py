@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from readclade import figures
 from readclade.inputs.tables import Sample
+from readclade.report import drawing
 from readclade.results import tables
 from readclade.results.cami import read_binning
 from readclade.results.tables import Cluster
@@ -66,7 +66,7 @@ class SampleReport:
     strata: list[dict[str, str]]
     genome_names: list[str]
     run_times: list[tuple[str, dict | None]]
-    images: dict[str, figures.Image] = field(default_factory=dict)
+    images: dict[str, drawing.Image] = field(default_factory=dict)
 
     @property
     def fragments(self) -> int:
@@ -81,7 +81,7 @@ class SampleReport:
     @property
     def is_tsne(self) -> bool:
         """Whether the map is one of t-SNE."""
-        return len(self.map_ids) >= figures.FEWEST_FOR_TSNE
+        return len(self.map_ids) >= drawing.FEWEST_FOR_TSNE
 
     @property
     def unassigned(self) -> int:
@@ -137,7 +137,7 @@ def gather_sample(sample: Sample, folders: Folders, most_on_map: int) -> SampleR
         taxa=_sum_taxa(clusters, reads["bases"]),
         assignments=tables.read_assignments(path, manifest.fragments, len(model.sizes), ids, truth),
         map_ids=ids,
-        places=figures.lay_out((vectors - model.mean) @ model.calibration),
+        places=drawing.lay_out((vectors - model.mean) @ model.calibration),
         evaluation={row["metric"]: row["value"] for row in metrics},
         genomes=tables.read_rows(genomes, ("genome",), "evaluate") if sample.truth and genomes.exists() else [],
         strata=_read_strata(strata) if sample.truth and strata.exists() else [],

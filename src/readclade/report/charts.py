@@ -4,11 +4,11 @@ import re
 
 import numpy as np
 
-from readclade import figures
-from readclade.curves import Panel, draw_objective, draw_panels
-from readclade.figures import Bar, Dots, Image
 from readclade.formats import format_bases, format_short
-from readclade.summaries import UNASSIGNED, SampleReport
+from readclade.report import drawing
+from readclade.report.drawing import Bar, Dots, Image
+from readclade.report.line_charts import Panel, draw_objective, draw_panels
+from readclade.report.samples import UNASSIGNED, SampleReport
 from readclade.taxonomy.lineage import UNCLASSIFIED
 
 # Bars and rows of a figure: enough for a reader, and the file stays small. The tables hold all.
@@ -23,7 +23,7 @@ def get_taxon_colours(samples: list[SampleReport]) -> dict[str, str]:
         for taxon in sample.taxa:
             totals[taxon.name] = totals.get(taxon.name, 0.0) + taxon.share
     named = sorted(totals.keys() - {UNCLASSIFIED, UNASSIGNED}, key=lambda name: (-totals[name], name))
-    return figures.get_colours(named) | {UNCLASSIFIED: figures.GREY, UNASSIGNED: figures.PALE}
+    return drawing.get_colours(named) | {UNCLASSIFIED: drawing.GREY, UNASSIGNED: drawing.PALE}
 
 
 def draw_sample(sample: SampleReport, colours: dict[str, str], dots_per_inch: int = 200) -> dict[str, Image]:
@@ -37,11 +37,11 @@ def draw_sample(sample: SampleReport, colours: dict[str, str], dots_per_inch: in
         Bar(taxon.name, 100 * taxon.share, f"{100 * taxon.share:.1f} %", colours[taxon.name], taxon.is_italic)
         for taxon in sample.taxa
     ]
-    images["community"] = figures.draw_bars(
+    images["community"] = drawing.draw_bars(
         _limit(bars, "%"), "% of the sample's bases", f"Bar chart of the share of bases of each taxon: {_list(bars)}"
     )
     lengths = sample.reads["lengths"]
-    images["reads"] = figures.draw_reads(
+    images["reads"] = drawing.draw_reads(
         sample.reads,
         f"Histograms of read length ({lengths['min']:,} to {lengths['max']:,} bases), GC content and base quality.",
     )
@@ -64,14 +64,14 @@ def draw_overview(samples: list[SampleReport], colours: dict[str, str]) -> Image
     for sample in samples:
         shares: dict[str, float] = {}
         for taxon in sorted(sample.taxa, key=lambda taxon: order[taxon.name]):
-            name = "other taxa" if colours[taxon.name] == figures.OTHER else taxon.name
+            name = "other taxa" if colours[taxon.name] == drawing.OTHER else taxon.name
             shares[name] = shares.get(name, 0.0) + taxon.share
-        bars = [Bar(name, share, "", colours.get(name, figures.OTHER)) for name, share in shares.items()]
+        bars = [Bar(name, share, "", colours.get(name, drawing.OTHER)) for name, share in shares.items()]
         stacks[sample.name] = bars
         legend |= {bar.label: bar for bar in bars}
     entries = sorted(legend.values(), key=lambda bar: order.get(bar.label, len(order) - 2.5))
     alt = "Stacked bars of the shares of taxa in each sample; the tables of the samples hold the numbers."
-    return figures.draw_stacks(stacks, entries, "share of the sample's bases", alt)
+    return drawing.draw_stacks(stacks, entries, "share of the sample's bases", alt)
 
 
 def _draw_map(sample: SampleReport, colours: dict[str, str], dots_per_inch: int) -> Image:
@@ -79,7 +79,7 @@ def _draw_map(sample: SampleReport, colours: dict[str, str], dots_per_inch: int)
     by_cluster = [
         Dots(
             np.flatnonzero(clusters == cluster.number),
-            figures.PALETTE[cluster.number % len(figures.PALETTE)],
+            drawing.PALETTE[cluster.number % len(drawing.PALETTE)],
             cluster.label,
         )
         for cluster in sample.clusters
@@ -92,14 +92,14 @@ def _draw_map(sample: SampleReport, colours: dict[str, str], dots_per_inch: int)
     for name in dict.fromkeys(taxon.name for taxon in sample.taxa):
         rows = np.flatnonzero(taxa_of_dots == name)
         if len(rows):
-            legend = "other taxa" if colours[name] == figures.OTHER else name
+            legend = "other taxa" if colours[name] == drawing.OTHER else name
             by_taxon.append(Dots(rows, colours[name], _abbreviate(name), legend))
     panels = {"By cluster": by_cluster, "By taxon (legend below)": by_taxon}
     alt = (
         f"Two maps of the same {len(sample.map_ids):,} fragments: left coloured by {len(sample.clusters)} clusters,"
         f" right by {len(by_taxon)} taxa."
     )
-    return figures.draw_maps(sample.places, panels, alt, dots_per_inch)
+    return drawing.draw_maps(sample.places, panels, alt, dots_per_inch)
 
 
 def _draw_clusters(sample: SampleReport, colours: dict[str, str]) -> Image:
@@ -112,7 +112,7 @@ def _draw_clusters(sample: SampleReport, colours: dict[str, str]) -> Image:
         )
         for cluster in sample.clusters
     ]
-    return figures.draw_bars(
+    return drawing.draw_bars(
         _limit(bars, "Mb"), "million bases", f"Bar chart of the size of each cluster: {_list(bars)}"
     )
 
@@ -133,7 +133,7 @@ def _draw_confusion(sample: SampleReport) -> Image:
     shares = (np.hstack(parts) / totals[:, None])[order]
     best = [f"{sample.genome_names[row]} {share:.0%}" for row, share in zip(order, shares.max(axis=1), strict=True)]
     alt = f"Heat map of the clusters that each true genome's fragments are in; largest share: {', '.join(best[:12])}."
-    return figures.draw_heat_map(shares, [sample.genome_names[row] for row in order], labels, alt)
+    return drawing.draw_heat_map(shares, [sample.genome_names[row] for row in order], labels, alt)
 
 
 def _draw_strata(sample: SampleReport) -> Image:
@@ -167,7 +167,7 @@ def _limit(bars: list[Bar], unit: str) -> list[Bar]:
         return bars
     rest = bars[MOST_BARS:]
     total = sum(bar.value for bar in rest)
-    return [*bars[:MOST_BARS], Bar(f"{len(rest)} others together", total, f"{total:,.2f} {unit}", figures.OTHER)]
+    return [*bars[:MOST_BARS], Bar(f"{len(rest)} others together", total, f"{total:,.2f} {unit}", drawing.OTHER)]
 
 
 def _list(bars: list[Bar]) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from readclade.figures import PALETTE, Image, get_svg, use_style
+from readclade.report.drawing import PALETTE, Image, get_svg, use_style
 
 _LINES = ("-", "-", "--", ":")
 

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from readclade.storage.files import hash_file, write_atomically
 
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[3]
 _SPECIFICATION = "https://w3id.org/ro/crate/1.1"
 _PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
 _MIT = "https://spdx.org/licenses/MIT"

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from readclade.errors import ConfigError, InputError
-from readclade.report import write_report
+from readclade.report.page import write_report
 from readclade.results.tables import choose_fragments
 from readclade.storage.files import hash_file
-from tests.unit.run_folder import RunFolder, add_sample, make_run, write_config
+from tests.unit.report.run_folder import RunFolder, add_sample, make_run, write_config
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 GENOMES = ("Bacillus_subtilis", "other", "none")
 
 
