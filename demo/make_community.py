@@ -5,7 +5,7 @@
 
 The community is `community.tsv` beside this script. The first form wants its source genomes (README.md says where they
 come from), the second only what is shipped. Short reads come from art_illumina (Debian: art-nextgen-simulation-tools),
-long ones from `readclade.simulation`. The same inputs, seed and versions give the same bytes.
+long ones from benchmarks/communities/simulation.py. The same inputs, seed and versions give the same bytes.
 """
 
 import argparse
@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-from readclade.cli import run
-from readclade.simulation import (
+from benchmarks.communities.simulation import (
     check_art,
     read_fasta,
     simulate_long_reads,
@@ -27,6 +27,7 @@ from readclade.simulation import (
     write_sample,
     write_table,
 )
+from readclade.cli import run
 
 
 class Slice(NamedTuple):

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 from genome_list import Genome
+from simulation import CODES
 
 from readclade.errors import ConfigError
-from readclade.simulation import CODES
 
 RANKS = ("family", "genus", "species")
 WORD = 18  # k-mers that tell homologous stretches: rare by chance among millions of bases, common at 80 % identity

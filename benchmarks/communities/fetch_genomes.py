@@ -20,10 +20,10 @@ from collections import defaultdict
 from pathlib import Path
 
 from genome_list import LIST, SPLITS, Genome, hash_records, read_genomes
+from simulation import write_gzip
 
 from readclade.cli import make_parser, make_reporter, run
 from readclade.errors import InputError, ReadcladeError
-from readclade.simulation import write_gzip
 from readclade.storage.files import remove_leftovers, replace_when_done
 
 LINE_BP = 80

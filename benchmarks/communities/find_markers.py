@@ -1,4 +1,4 @@
-"""Find the words of amino acids that mark genes which genomes have once: src/readclade/clustering/genomes/marker_words.py.
+"""Find the words of amino acids that mark genes which genomes have once (marker_words.py).
 
 Example, from the repository root, after fetch_genomes.py:
     PYTHONPATH=src .venv/bin/python benchmarks/communities/find_markers.py --genomes ~/genomes \\
@@ -15,12 +15,12 @@ from pathlib import Path
 import numba
 import numpy as np
 from genome_list import Genome, read_genomes
+from simulation import read_fasta
 
 from readclade.cli import make_parser, make_reporter, run
 from readclade.clustering.genomes.codons import add_codon, make_codon_table
 from readclade.clustering.genomes.markers import AMINO_ACIDS, spell_word
 from readclade.embedders.kmer import CODES
-from readclade.simulation import read_fasta
 from readclade.storage.files import write_atomically
 
 LEAST_GENERA = 3

@@ -22,10 +22,7 @@ from typing import NamedTuple
 import drawing
 import numpy as np
 from genome_list import LIST, SPLITS, Genome, hash_records, read_genomes
-
-from readclade.cli import make_parser, make_reporter, run
-from readclade.errors import ConfigError, InputError
-from readclade.simulation import (
+from simulation import (
     check_art,
     describe_long_reads,
     read_fasta,
@@ -34,6 +31,9 @@ from readclade.simulation import (
     write_sample,
     write_table,
 )
+
+from readclade.cli import make_parser, make_reporter, run
+from readclade.errors import ConfigError, InputError
 from readclade.storage.files import write_atomically
 
 PRESETS = Path(__file__).with_name("presets.tsv")

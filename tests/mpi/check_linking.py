@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 from mpi4py import MPI
 
+from benchmarks.communities.simulation import COMPLEMENT, add_errors, read_fasta, simulate_long_reads
 from readclade.clustering.groups.grouping import group_in_rounds, group_links
 from readclade.clustering.groups.linking import LinkedFragments, link_fragments
 from readclade.clustering.links.sequences import encode_sequences
 from readclade.clustering.ranks.communicator import gather_rows
 from readclade.clustering.ranks.exchange import Layout, exchange, find_most, look_up
-from readclade.simulation import COMPLEMENT, add_errors, read_fasta, simulate_long_reads
 
 WORLD = MPI.COMM_WORLD
 GENOMES = Path(__file__).parents[2] / "demo/genomes"

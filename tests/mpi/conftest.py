@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from benchmarks.communities.simulation import COMPLEMENT, add_errors, read_fasta, simulate_long_reads
 from readclade.embedders.kmer import KmerEmbedder
 from readclade.embedders.projection import Projection, fit_projection
 from readclade.shards.manifest import Manifest, read_manifest
 from readclade.shards.parquet import Batch, write_shard
-from readclade.simulation import COMPLEMENT, add_errors, read_fasta, simulate_long_reads
 
 GENOMES = Path(__file__).parents[2] / "demo/genomes"
 TIMEOUT_SECONDS = 120  # a rank that waits for ever would hit this; the slowest launch takes some seconds
@@ -139,7 +139,7 @@ def make_sample(manifests, tmp_path) -> Callable[..., Path]:
 def launch(repository) -> Callable[..., subprocess.CompletedProcess]:
     """Return a function that runs a Python program on a number of ranks, or without mpiexec on 0."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PMI", "HYDRA", "MPI"))}
-    environment |= {"PYTHONPATH": str(repository / "src")}
+    environment |= {"PYTHONPATH": f"{repository / 'src'}{os.pathsep}{repository}"}
 
     def run(ranks: int, *arguments) -> subprocess.CompletedProcess:
         command = [sys.executable, *(["-m", "mpi4py"] if ranks else []), *map(str, arguments)]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from readclade import simulation
+from benchmarks.communities import simulation
 from readclade.errors import InputError, ReadcladeError
 
 

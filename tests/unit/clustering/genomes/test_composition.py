@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from benchmarks.communities.simulation import COMPLEMENT
 from readclade.clustering.genomes.composition import (
     _PRIOR,
     COMPLEMENTS,
@@ -20,7 +21,6 @@ from readclade.clustering.genomes.composition import (
     score_groups,
 )
 from readclade.clustering.links.sequences import encode_sequences
-from readclade.simulation import COMPLEMENT
 
 ALL_WORDS = ["".join(letters) for letters in product("ACGT", repeat=WORD)]  # in the order of codes
 CODES = {word: code for code, word in enumerate(ALL_WORDS)}

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from mpi4py import MPI
 
+from benchmarks.communities.simulation import COMPLEMENT, read_fasta
 from readclade.clustering.genomes.composition import count_words
 from readclade.clustering.genomes.cores import Cores, make_link_matrix
 from readclade.clustering.genomes.discovery import (
@@ -30,7 +31,6 @@ from readclade.clustering.groups.calibration import Calibration, fit_calibration
 from readclade.clustering.links.sequences import encode_sequences
 from readclade.embedders.kmer import KmerEmbedder
 from readclade.errors import ConfigError
-from readclade.simulation import COMPLEMENT, read_fasta
 
 GENOMES = Path(__file__).parents[4] / "demo/genomes"
 NAMES = ["Staphylococcus_aureus_N315", "Vibrio_cholerae_N16961", "Mycobacterium_leprae_TN"]

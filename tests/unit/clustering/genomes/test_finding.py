@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 from mpi4py import MPI
 
+from benchmarks.communities.simulation import COMPLEMENT, read_fasta
 from readclade.clustering import finding
 from readclade.clustering.genomes.composition import count_words, make_models
 from readclade.clustering.genomes.finding import Discovery, choose_cores, discover, find_places, place_fragments
@@ -18,7 +19,6 @@ from readclade.clustering.links.sequences import encode_sequences
 from readclade.clustering.ranks.communicator import RankError
 from readclade.clustering.ranks.exchange import Layout
 from readclade.embedders.kmer import KmerEmbedder
-from readclade.simulation import COMPLEMENT, read_fasta
 
 NAMES = ("Staphylococcus_aureus_N315", "Mycobacterium_leprae_TN")
 

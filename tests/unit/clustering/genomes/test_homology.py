@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 from mpi4py import MPI
 
+from benchmarks.communities.simulation import COMPLEMENT
 from readclade.clustering.genomes.codons import make_codon_table
 from readclade.clustering.genomes.homology import (
     TWO_RELATIVES,
@@ -15,7 +16,6 @@ from readclade.clustering.genomes.homology import (
     sample_words,
 )
 from readclade.clustering.links.sequences import encode_sequences
-from readclade.simulation import COMPLEMENT
 
 CODONS = [a + b + c for a in "ACGT" for b in "ACGT" for c in "ACGT"]
 SPELLINGS: dict[int, list[str]] = {}

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 from mpi4py import MPI
 
+from benchmarks.communities.simulation import COMPLEMENT
 from readclade.clustering.genomes.codons import make_codon_table
 from readclade.clustering.genomes.markers import (
     AMINO_ACIDS,
@@ -16,7 +17,6 @@ from readclade.clustering.genomes.markers import (
     spell_word,
 )
 from readclade.clustering.links.sequences import encode_sequences
-from readclade.simulation import COMPLEMENT
 
 ACIDS = "ACDEFGHIKLMNPQRSTVWY"
 TRIPLETS = ["".join(codon) for codon in product("ACGT", repeat=3)]

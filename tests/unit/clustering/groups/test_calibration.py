@@ -5,9 +5,9 @@ import pyarrow as pa
 import pytest
 from scipy.linalg import eigh
 
+from benchmarks.communities.simulation import read_fasta
 from readclade.clustering.groups.calibration import _LEAST_PARTS, _RIDGE, LATTICE_STEPS, Calibration, fit_calibration
 from readclade.embedders.kmer import KmerEmbedder
-from readclade.simulation import read_fasta
 
 LIMIT = 32 * LATTICE_STEPS
 

@@ -6,13 +6,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from benchmarks.communities.simulation import read_fasta
 from readclade.clustering import halves
 from readclade.clustering.groups.halves import choose_half_embedder, measure_halves
 from readclade.clustering.links.sequences import encode_sequences
 from readclade.embedders.kmer import KmerEmbedder
 from readclade.embedders.projection import fit_projection
 from readclade.shards.manifest import Manifest
-from readclade.simulation import read_fasta
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,13 @@ import pyarrow as pa
 import pytest
 from mpi4py import MPI
 
+from benchmarks.communities.simulation import COMPLEMENT, add_errors, read_fasta
 from readclade.clustering.groups.linking import LONG_BOUNDS, SHORT_BOUNDS, find_median_error, link_fragments
 from readclade.clustering.links.buckets import Buckets, _emit
 from readclade.clustering.links.duplicates import find_representatives
 from readclade.clustering.links.sequences import encode_sequences
 from readclade.clustering.ranks.exchange import Layout
 from readclade.errors import ConfigError
-from readclade.simulation import COMPLEMENT, add_errors, read_fasta
 
 
 @pytest.fixture(scope="module")
