@@ -21,7 +21,7 @@ from readclade.storage.files import write_atomically
 from readclade.inputs.lanes import has_lost_files
 from readclade.shards.manifest import read_manifest
 from readclade.inputs.addresses import is_downloaded, is_remote
-from readclade.sources import find_sources
+from readclade.code_files import find_sources
 
 # bash is told where the library is and, unless conda makes the environments, to use Snakemake's own. A prefix of our
 # own replaces Snakemake's strict mode, so it is stated again.

@@ -32,8 +32,8 @@ from readclade.clustering.ranks.checkpoints import Checkpoints
 from readclade.clustering.ranks.communicator import check_size, gather_rows, run_on_each, sum_integers
 from readclade.clustering.ranks.exchange import Layout, look_up
 from readclade.clustering.ranks.progress import FOUND, LINKED, READ, Progress
+from readclade.code_files import find_sources
 from readclade.errors import ConfigError, InputError
-from readclade.sources import find_sources
 
 ALGORITHMS = ("kmeans", "lsh")
 _ENOUGH_CORES = 200  # groups of a level

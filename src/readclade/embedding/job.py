@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import ray
 
+from readclade.code_files import find_sources
 from readclade.embedders.projection import Projection, fit_projection
 from readclade.embedders.protocol import Embedder, get_embedder
 from readclade.embedding.metrics import ActorMetrics, Usage, from_row, to_row
@@ -29,7 +30,6 @@ from readclade.reads.plan import check_reads, load_reads
 from readclade.shards import store
 from readclade.shards.manifest import Manifest, Shard
 from readclade.shards.parquet import Batch, write_shard
-from readclade.sources import find_sources
 from readclade.storage import locations
 from readclade.storage.files import hash_file
 

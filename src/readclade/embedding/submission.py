@@ -19,6 +19,7 @@ from pathlib import Path
 
 from ray.job_submission import JobStatus
 
+from readclade.code_files import find_sources
 from readclade.embedding.job_server import (
     UNREACHABLE,
     JobServer,
@@ -32,7 +33,6 @@ from readclade.embedding.ray_session import get_shared_variables
 from readclade.embedding.remote_files import mark_folder, offer_reads, read_whole_manifest
 from readclade.errors import ConfigError, InputError, ReadcladeError
 from readclade.reads.plan import load_reads
-from readclade.sources import find_sources
 from readclade.storage.files import hash_file
 
 _LIBRARY = Path(__file__).parents[1]

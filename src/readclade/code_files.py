@@ -17,7 +17,7 @@ _HARMLESS = {
     "storage.s3",
     "storage.s3_reader",
 }
-_HARMLESS |= {"inputs.schemas", "shards.store", "sources", "storage.locations", "inputs.tables"}
+_HARMLESS |= {"inputs.schemas", "shards.store", "code_files", "storage.locations", "inputs.tables"}
 
 
 def find_sources(script: Path) -> list[Path]:

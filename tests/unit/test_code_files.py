@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from readclade.sources import find_sources
+from readclade.code_files import find_sources
 
 ROOT = Path(__file__).parents[2]
 
