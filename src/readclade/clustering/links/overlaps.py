@@ -1,6 +1,7 @@
 """How strongly two fragments that share k-mers overlap.
 
-A row is a k-mer that two fragments share: its place in the one and in the other (`sketches`). What follows from the rows of a pair does not depend on their order.
+A row is a k-mer that two fragments share: its place in the one and in the other (`sketches`). What follows from the
+rows of a pair does not depend on their order.
 """
 
 import numba
