@@ -20,7 +20,7 @@ from simulation import read_fasta
 from readclade.cli import make_parser, make_reporter, run
 from readclade.clustering.genomes.codons import add_codon, make_codon_table
 from readclade.clustering.genomes.markers import AMINO_ACIDS, spell_word
-from readclade.embedders.kmer import CODES
+from readclade.letters import CODES
 from readclade.storage.files import write_atomically
 
 LEAST_GENERA = 3

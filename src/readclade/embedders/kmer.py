@@ -9,10 +9,7 @@ import numba
 import numpy as np
 import pyarrow as pa
 
-CODES = np.full(256, 4, np.uint8)
-for _code, _letters in enumerate(("Aa", "Cc", "Gg", "Tt")):
-    for _letter in _letters:
-        CODES[ord(_letter)] = _code
+from readclade.letters import CODES, get_letters
 
 
 def get_canonical_index(k: int) -> np.ndarray:
@@ -59,15 +56,6 @@ def _fill_frequencies(letters, offsets, mate_letters, mate_offsets, codes, colum
         scale = np.float32(1 / total) if total else np.float32(np.nan)
         for column in range(len(counts)):
             frequencies[i, column] = counts[column] * scale
-
-
-def get_letters(strings: pa.StringArray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the concatenated bytes of an Arrow string array and its (n + 1,) int32 offsets, without a copy."""
-    if not len(strings):
-        return np.zeros(0, np.uint8), np.zeros(1, np.int32)
-    offsets = np.frombuffer(strings.buffers()[1], np.int32)[strings.offset : strings.offset + len(strings) + 1]
-    data = strings.buffers()[2]
-    return np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8), offsets
 
 
 class KmerEmbedder:

@@ -17,8 +17,8 @@ import pyarrow as pa
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from readclade.embedders.kmer import CODES, get_letters
 from readclade.errors import ConfigError, InputError
+from readclade.letters import CODES, get_letters
 from readclade.storage.files import hash_file, replace_when_done
 
 _VERSION = "1"  # raise it when the same model would give another vector

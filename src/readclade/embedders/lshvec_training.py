@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from readclade.embedders.kmer import get_letters
 from readclade.embedders.lshvec import Hasher, Model, Training, make_hyperplanes
 from readclade.errors import ConfigError, InputError
+from readclade.letters import get_letters
 from readclade.reads.fragments import read_batches
 from readclade.reads.plan import load_reads
 

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 from tokenizers import Tokenizer
 
-from readclade.embedders.kmer import get_letters
 from readclade.errors import InputError
+from readclade.letters import get_letters
 
 # Lower case would become [UNK] throughout; all that is no base becomes N, for which the tokenizer has one [UNK] each.
 _LETTERS = np.array([ord(chr(i).upper()) if chr(i) in "ACGTacgt" else ord("N") for i in range(256)], np.uint8)

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from readclade.embedders.kmer import get_letters
 from readclade.errors import InputError, StorageError
 from readclade.inputs.tables import Lane
+from readclade.letters import get_letters
 from readclade.reads import fastq
 from readclade.shards.parquet import Batch
 from readclade.storage import locations

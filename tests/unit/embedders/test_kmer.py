@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from readclade.embedders.kmer import KmerEmbedder, get_canonical_index, get_letters
+from readclade.embedders.kmer import KmerEmbedder, get_canonical_index
+from readclade.letters import get_letters
 
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
 

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pytest
 from safetensors.numpy import save
 
-from readclade.embedders.kmer import CODES
 from readclade.embedders.lshvec import Hasher, Model, Training, make_hyperplanes, read_model, write_model
 from readclade.embedders.lshvec_training import take_reads as take_reads_of
 from readclade.embedders.lshvec_training import train_model
 from readclade.embedders.protocol import get_embedder
 from readclade.errors import ConfigError, InputError
 from readclade.inputs.tables import Lane
+from readclade.letters import CODES
 from readclade.reads.plan import summarise_reads
 
 COMPLEMENT = str.maketrans("ACGT", "TGCA")

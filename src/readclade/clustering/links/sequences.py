@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import pyarrow as pa
 
-from readclade.embedders.kmer import CODES, get_letters
+from readclade.letters import CODES, get_letters
 
 
 @dataclass(frozen=True)
