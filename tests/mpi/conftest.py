@@ -14,8 +14,9 @@ import pytest
 from benchmarks.communities.simulation import COMPLEMENT, add_errors, read_fasta, simulate_long_reads
 from readclade.embedders.kmer import KmerEmbedder
 from readclade.embedders.projection import Projection, fit_projection
+from readclade.reads.fragments import Batch
 from readclade.shards.manifest import Manifest, read_manifest
-from readclade.shards.parquet import Batch, write_shard
+from readclade.shards.parquet import write_shard
 
 GENOMES = Path(__file__).parents[2] / "demo/genomes"
 TIMEOUT_SECONDS = 120  # a rank that waits for ever would hit this; the slowest launch takes some seconds

@@ -14,8 +14,8 @@ from dataclasses import astuple, dataclass, fields
 
 from ray.util.metrics import Counter, Gauge
 
+from readclade.reads.fragments import Batch
 from readclade.shards.manifest import Shard
-from readclade.shards.parquet import Batch
 
 PREFIX = "metrics: "  # of the lines of the summary, by which the workflow finds them in the log
 _LABELS = ("sample", "embedder")

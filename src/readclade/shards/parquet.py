@@ -1,7 +1,6 @@
 """Shards: Parquet files of fragments, their sequences and their embeddings."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,29 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from readclade.errors import InputError
+from readclade.reads.fragments import Batch
 from readclade.shards.manifest import Manifest, Shard
 from readclade.storage.files import hash_file, replace_when_done
-
-
-@dataclass(frozen=True)
-class Batch:
-    """n fragments of a sample, in their order.
-
-    Attributes:
-        first_fragment: id of the first one.
-        names: FASTQ names up to the first blank, without /1 and /2.
-        sequences: upper-case reads of A, C, G, T, N.
-        mates: their mates, or None for single reads.
-        error_rates: (n,) float32, mean error probability of the bases; NaN without bases.
-        bases: letters of all reads.
-    """
-
-    first_fragment: int
-    names: pa.StringArray
-    sequences: pa.StringArray
-    mates: pa.StringArray | None
-    error_rates: np.ndarray
-    bases: int
 
 
 def get_schema(d: int) -> pa.Schema:

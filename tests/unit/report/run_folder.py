@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 from readclade.embedders.projection import fit_projection
 from readclade.evaluation.subsets import HEADER
 from readclade.inputs.tables import read_samples
+from readclade.reads.fragments import Batch
 from readclade.reads.plan import summarise_reads
 from readclade.report.samples import Folders
 from readclade.shards.manifest import Manifest
-from readclade.shards.parquet import Batch, write_shard
+from readclade.shards.parquet import write_shard
 
 LINEAGE = "d__Bacteria;p__Bacillota;c__Bacilli;o__;f__;g__Bacillus;s__{}"
 TAXA_HEADER = "cluster\tsize\tbases\ttaxid\tname\trank\tlineage\tconfidence\tsecond_best"
