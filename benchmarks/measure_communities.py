@@ -26,9 +26,10 @@ from readclade.cli import make_parser, make_reporter, run
 from readclade.errors import ReadcladeError
 from readclade.evaluation.agreement import compare, find_main_clusters, find_main_origins
 from readclade.evaluation.job import evaluate_binnings
-from readclade.inputs.tables import RANKS, Sample, read_references
+from readclade.inputs.tables import Sample, read_references
 from readclade.results.cami import read_binning
 from readclade.storage.files import write_atomically
+from readclade.taxonomy.lineage import RANKS
 
 _COLUMNS = ("preset", "split", "seed", "k", "genomes", "clusters", "ari", "ari_species", "ari_genus")
 _COLUMNS += ("ari_genus_joined", "pairs", "pairs_apart")

@@ -22,10 +22,10 @@ from readclade.evaluation.agreement import (
     measure_rank,
 )
 from readclade.evaluation.subsets import format_strata, measure_strata
-from readclade.inputs.tables import RANKS, Reference, read_references
+from readclade.inputs.tables import Reference, read_references
 from readclade.results.cami import Binning, read_binning
 from readclade.storage.files import write_atomically
-from readclade.taxonomy.lineage import UNCLASSIFIED
+from readclade.taxonomy.lineage import RANKS, UNCLASSIFIED
 
 Figures = dict[str, float | int]
 _GENUS = RANKS.index("genus")

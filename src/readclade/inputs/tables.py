@@ -17,10 +17,10 @@ from readclade.errors import ConfigError, InputError
 from readclade.inputs.addresses import check_url, is_other_accession, is_remote, is_run
 from readclade.inputs.schemas import Validator, describe, fill_defaults, load_schema, read_typed, suggest
 from readclade.storage.locations import Lookup, is_s3
+from readclade.taxonomy.lineage import split_lineage
 
 # How long S3 is tried while a table is checked: a person is waiting.
 PARSE_PATIENCE_S = 15.0
-RANKS = ("domain", "phylum", "class", "order", "family", "genus", "species")
 INTERLEAVED = "interleaved"
 
 
@@ -205,27 +205,6 @@ def check_genomes(path: str) -> None:
             f"config: cleaning.remove is '{path}', which is no file ({os.path.abspath(path)})",
             remedy="correct the path, absolute or relative to the working directory, or leave it empty",
         )
-
-
-def split_lineage(lineage: str) -> tuple[str, ...]:
-    """Return a name for each of `RANKS`, "" where there is none, of d__;p__;c__;o__;f__;g__;s__.
-
-    Raises:
-        InputError: it is not of this form, or names no rank at all; the place is the caller's to add.
-    """
-    parts = [part.strip() for part in lineage.split(";")]
-    prefixes = [f"{rank[0]}__" for rank in RANKS]
-    remedy = f"write it as {';'.join(prefixes)}, each name after its rank's letter; a rank may stay empty"
-    if len(parts) != len(RANKS):
-        message = f"lineage '{lineage}' has {len(parts)} ranks instead of {len(RANKS)}"
-        raise InputError(message, remedy=remedy)
-    for rank, prefix, part in zip(RANKS, prefixes, parts, strict=True):
-        if not part.startswith(prefix):
-            raise InputError(f"lineage '{lineage}' has '{part}' where the {rank} must stand", remedy=remedy)
-    names = tuple(part[3:].strip() for part in parts)
-    if not any(names):
-        raise InputError(f"lineage '{lineage}' names no rank at all", remedy=remedy)
-    return names
 
 
 def check_config(config: dict, schema_path: str | PathLike[str] | None = None) -> dict:

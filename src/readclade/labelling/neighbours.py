@@ -35,7 +35,7 @@ class Species:
     """What the references know of one lineage.
 
     Attributes:
-        lineage: a name for each of `tables.RANKS`, "" where it is unknown.
+        lineage: a name for each of `lineage.RANKS`, "" where it is unknown.
         taxids: of its references; more than one where they are strains.
         references: their numbers.
     """

@@ -39,7 +39,7 @@ class IndexedReference:
     """One genome of the index.
 
     Attributes:
-        lineage: a name for each of `tables.RANKS`, "" where it is unknown.
+        lineage: a name for each of `lineage.RANKS`, "" where it is unknown.
         bases: length of all its records.
         sha256: checksum of its FASTA file.
         tiles: how many of its tiles are in the index.

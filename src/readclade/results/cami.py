@@ -11,9 +11,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from readclade.errors import InputError
-from readclade.inputs.tables import RANKS, split_lineage
 from readclade.storage.files import open_text, replace_when_done
-from readclade.taxonomy.lineage import Taxon, get_taxa
+from readclade.taxonomy.lineage import RANKS, Taxon, get_taxa, split_lineage
 
 _VERSION = "0.9.1"
 # CAMI calls the highest rank by NCBI's older name.
@@ -30,7 +29,7 @@ class Binning:
         bins: BINID by SEQUENCEID; the TAXID where the file has no BINID.
         taxids: TAXID by SEQUENCEID, "" where it is unknown; empty where the file has no such column.
         lengths: bases by SEQUENCEID, of the column LENGTH or _LENGTH; empty cells are left out.
-        lineages: a name for each of `tables.RANKS` by SEQUENCEID, of the column LINEAGE, which is an addition of
+        lineages: a name for each of `lineage.RANKS` by SEQUENCEID, of the column LINEAGE, which is an addition of
             ours (d__;p__;c__;o__;f__;g__;s__); empty cells are left out.
     """
 

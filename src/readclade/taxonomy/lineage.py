@@ -4,8 +4,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from readclade.inputs.tables import RANKS
+from readclade.errors import InputError
 
+RANKS = ("domain", "phylum", "class", "order", "family", "genus", "species")
 UNCLASSIFIED = "unclassified"
 
 
@@ -26,7 +27,7 @@ class Taxon:
 
     @property
     def rank(self) -> str:
-        """One of `tables.RANKS`."""
+        """One of `RANKS`."""
         return RANKS[len(self.path) - 1]
 
     @property
@@ -102,3 +103,24 @@ def find_runner_up(votes: Mapping[tuple[str, ...], float], taxon: Taxon) -> tupl
         return None
     best = min(others, key=lambda other: (-sums[other], other.path))
     return best, sums[best]
+
+
+def split_lineage(lineage: str) -> tuple[str, ...]:
+    """Return a name for each of `RANKS`, "" where there is none, of d__;p__;c__;o__;f__;g__;s__.
+
+    Raises:
+        InputError: it is not of this form, or names no rank at all; the place is the caller's to add.
+    """
+    parts = [part.strip() for part in lineage.split(";")]
+    prefixes = [f"{rank[0]}__" for rank in RANKS]
+    remedy = f"write it as {';'.join(prefixes)}, each name after its rank's letter; a rank may stay empty"
+    if len(parts) != len(RANKS):
+        message = f"lineage '{lineage}' has {len(parts)} ranks instead of {len(RANKS)}"
+        raise InputError(message, remedy=remedy)
+    for rank, prefix, part in zip(RANKS, prefixes, parts, strict=True):
+        if not part.startswith(prefix):
+            raise InputError(f"lineage '{lineage}' has '{part}' where the {rank} must stand", remedy=remedy)
+    names = tuple(part[3:].strip() for part in parts)
+    if not any(names):
+        raise InputError(f"lineage '{lineage}' names no rank at all", remedy=remedy)
+    return names

@@ -7,8 +7,9 @@ import pytest
 
 from readclade.errors import InputError
 from readclade.inputs import tables
-from readclade.inputs.tables import RANKS, Lane, Reference, Sample, is_remote, read_references, read_samples
+from readclade.inputs.tables import Lane, Reference, Sample, is_remote, read_references, read_samples
 from readclade.storage.locations import write_bytes
+from readclade.taxonomy.lineage import RANKS
 
 HEADER = "sample\tfq1\tfq2\tplatform\ttruth"
 LINEAGE = "d__Bacteria;p__Bacillota;c__Bacilli;o__;f__;g__;s__Bacillus subtilis"
