@@ -14,7 +14,7 @@ sys.path.insert(0, str(BASEDIR / "src"))
 
 from readclade.shards import store
 from readclade.embedders import hub
-from readclade.inputs import tables
+from readclade.inputs import configuration, tables
 from readclade.storage import locations
 from readclade.errors import ReadcladeError
 from readclade.storage.files import write_atomically
@@ -36,12 +36,12 @@ shell.prefix(
 )
 
 try:
-    config = tables.check_config(config)
+    config = configuration.check_config(config)
     # A job on another node parses this again: what the first process found on S3 holds for it.
     SAMPLES = tables.read_samples(config["samples"], workflow.is_main_process)
     REFERENCES = tables.read_references(config["references"])
     MODEL = hub.find_named(config["embedder"]["name"], config["embedder"]["weights"])
-    tables.check_genomes(config["cleaning"]["remove"])
+    configuration.check_genomes(config["cleaning"]["remove"])
 except ReadcladeError as error:
     raise WorkflowError(str(error)) from None
 

@@ -7,7 +7,8 @@ import jinja2
 import yaml
 
 from readclade.formats import format_bases, format_duration, format_lineage, format_measure
-from readclade.inputs.tables import Lane, check_config, read_references, read_samples
+from readclade.inputs.configuration import check_config
+from readclade.inputs.tables import Lane, read_references, read_samples
 from readclade.report import provenance
 from readclade.report.charts import STRATA_LINES, draw_overview, draw_sample, get_taxon_colours
 from readclade.report.drawing import Image

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from readclade.errors import ConfigError
+from readclade.inputs.configuration import check_config
 from readclade.inputs.schemas import load_schema
-from readclade.inputs.tables import check_config
 
 CONFIG = Path(__file__).parents[3] / "config"
 
