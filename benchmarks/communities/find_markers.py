@@ -1,8 +1,8 @@
-"""Find the words of amino acids that mark genes which genomes have once (marker_words.py).
+"""Find the words of amino acids that mark genes which genomes have once (genomes/markers.txt).
 
 Example, from the repository root, after fetch_genomes.py:
     PYTHONPATH=src .venv/bin/python benchmarks/communities/find_markers.py --genomes ~/genomes \\
-        --out src/readclade/clustering/genomes/marker_words.py
+        --out src/readclade/clustering/genomes/markers.txt
 
 Takes one genome of each species of the tune split. A word of nine amino acids, in any of the six frames, is kept if it
 stands in three genera or more and in no genome twice. Words of one open reading frame, in any genome, are of one
@@ -129,21 +129,19 @@ def join_words(chosen: np.ndarray, genomes: list[tuple[np.ndarray, np.ndarray]])
     return [words for words in joined if len(words) >= LEAST_WORDS]
 
 
-def make_module(markers: list[list[int]], names: list[str]) -> str:
-    """Return the source of the module that holds the markers."""
-    written = [textwrap.fill(" ".join(map(spell_word, words)), 110) for words in markers]
-    used = textwrap.fill(f"From {', '.join(names)}.", 110)
-    return (
-        '"""Words of nine amino acids by marker (`markers`), found by benchmarks/communities/find_markers.py.\n\n'
-        f'{used}\n"""\n\n# A blank line parts the markers.\nMARKERS = """\n' + "\n\n".join(written) + '\n"""\n'
-    )
+def make_list(markers: list[list[int]], names: list[str]) -> str:
+    """Return the text of the file that holds the markers."""
+    found = "Words of nine amino acids, a line for each marker (markers.py), found by "
+    head = [f"{found}benchmarks/communities/find_markers.py.", *textwrap.wrap(f"From {', '.join(names)}.", 110)]
+    written = [" ".join(map(spell_word, words)) for words in markers]
+    return "".join(f"{line}\n" for line in [*(f"# {line}" for line in head), *written])
 
 
 def main() -> None:
     """Find the markers and write them."""
     parser = make_parser(__doc__)
     parser.add_argument("--genomes", required=True, type=Path, help="folder that fetch_genomes.py filled")
-    parser.add_argument("--out", required=True, type=Path, help="module to write")
+    parser.add_argument("--out", required=True, type=Path, help="file to write")
     arguments = parser.parse_args()
     genomes = choose_genomes(read_genomes())
     listed = []
@@ -152,7 +150,7 @@ def main() -> None:
         listed.append(list_words(b"N".join(read_fasta(path, "Run benchmarks/communities/fetch_genomes.py.").values())))
     chosen = choose_words([(genome.get_rank("g"), words) for genome, (words, _) in zip(genomes, listed, strict=True)])
     markers = join_words(chosen, listed)
-    write_atomically(arguments.out, make_module(markers, [genome.organism for genome in genomes]))
+    write_atomically(arguments.out, make_list(markers, [genome.organism for genome in genomes]))
     make_reporter("find_markers")(f"{sum(map(len, markers)):,} words of {len(markers)} markers")
 
 

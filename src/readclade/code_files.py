@@ -28,7 +28,7 @@ def find_sources(script: Path) -> list[Path]:
         path = waiting.pop()
         if path not in found:
             found.add(path)
-            waiting += _find_imports(path)
+            waiting += _find_imports(path) if path.suffix == ".py" else []
     return sorted(found)
 
 
@@ -42,7 +42,10 @@ def _find_imports(path: Path) -> list[Path]:
             names = [package, *([*package, name.name] for name in node.names)]
             modules += [name for name in names if name and ".".join(name) not in _HARMLESS]
     paths = [_LIBRARY.joinpath(*module) for module in modules]
-    files = [file for path in paths for file in (path.with_suffix(".py"), path / "__init__.py")]
+    # A module's data, where it has any, lie beside it under its name.
+    files = [
+        file for path in paths for file in (path.with_suffix(".py"), path.with_suffix(".txt"), path / "__init__.py")
+    ]
     return [file for file in files if file.exists() and file.stat().st_size]
 
 

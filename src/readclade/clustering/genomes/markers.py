@@ -6,12 +6,13 @@ two (CheckM judges bins by such genes: Parks et al. 2015). Known are words of ni
 have in common; each stands for the marker it is a part of.
 """
 
+from pathlib import Path
+
 import numba
 import numpy as np
 from mpi4py import MPI
 
 from readclade.clustering.genomes.codons import AMINO_ACID_BITS, add_codon, make_codon_table
-from readclade.clustering.genomes.marker_words import MARKERS
 from readclade.clustering.links.sequences import Sequences
 
 AMINO_ACIDS = 9  # of a word
@@ -30,7 +31,8 @@ def spell_word(number: int) -> str:
 
 def load_markers() -> tuple[np.ndarray, np.ndarray]:
     """Return (w,) uint64, the words in ascending order, and (w,) int64, the marker of each, 0 .. M - 1."""
-    markers = [marker.split() for marker in MARKERS.split("\n\n")]
+    lines = Path(__file__).with_suffix(".txt").read_text(encoding="ascii").splitlines()
+    markers = [line.split() for line in lines if not line.startswith("#")]
     words = np.array([encode_word(word) for marker in markers for word in marker], np.uint64)
     owners = np.repeat(np.arange(len(markers)), [len(marker) for marker in markers])
     order = words.argsort()
