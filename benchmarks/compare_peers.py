@@ -41,22 +41,27 @@ _HEADS = (
 )
 _DEMO = ROOT / "demo/samples.tsv"
 _METHOD = """\
-Every tool gets the same reads; they run one at a time, as child processes. **CPU s** is the user and system time of
-all its processes, **peak MB** their memory at its highest (shared pages counted once), both from the operating system;
-**CPU ratio** is the CPU time over readclade's. Every result is a CAMI binning file and is scored by the same code over
-all fragments of the truth: **ARI** with the unassigned as one more cluster, **purity** as the share of the assigned
-fragments that belong to their cluster's largest genome, **completeness** as the share of all fragments that are in the
-cluster that holds most of their genome. A cluster of one read is pure, so read purity together with the number of
-clusters and completeness ([evaluation.md](evaluation.md) defines all of them). **clusters (≥ 1%)**: all,
-and those with at least 1% of the fragments.
+Every tool clusters the same reads, one tool at a time. The columns:
 
-- **readclade**: its scripts `fetch_reads`, `embed_fragments` and `cluster_fragments` as the workflow runs them, with
-  the start of Ray and MPI, the checksums and the Parquet shards, which the others do without.
-- **k-means**: reading, counting 4-mers and clustering in one process; a vector holds the square roots of the
-  frequencies of the 136 canonical 4-mers of a fragment, both mates together (Hellinger distance).
-- **mmseqs2, vsearch**: a FASTA file of all reads, its making not counted; then all clusters that hold one of two mates
-  are joined, also not counted. Neither manual has settings for reads with many errors: at ONT reads the identity is
-  0.80, since two reads with 5 to 10% errors agree in 81 to 90%; all else is as for short reads.
+- **clusters (≥ 1%)**: all clusters, and those with at least 1% of the fragments.
+- **ARI**: over all fragments of the truth; the unassigned count as one more cluster.
+- **purity**: the share of the assigned fragments that belong to the largest genome of their cluster.
+- **completeness**: the share of all fragments that are in the cluster with most of their genome.
+- **CPU s**: user and system time of all processes of the tool, from the operating system.
+- **peak MB**: their highest memory, shared pages counted once, from the operating system.
+- **CPU ratio**: the CPU time over that of readclade.
+
+[Evaluation](evaluation.md) defines the measures. A cluster of one read is pure, so read purity together with the number
+of clusters and completeness. The tools:
+
+- **readclade**: its scripts `fetch_reads`, `embed_fragments` and `cluster_fragments`, as the workflow runs them. Its
+  time includes the start of Ray and MPI, the checksums and the Parquet shards; the others do without.
+- **k-means**: one process reads, counts 4-mers and clusters. A vector holds the square roots of the frequencies of the
+  136 canonical 4-mers of a fragment, both mates together (Hellinger distance).
+- **mmseqs2, vsearch**: they get a FASTA file of all reads. Then all clusters that hold one of two mates are joined.
+  Neither of these two steps is counted.
+- **Identity for ONT reads**: 0.80, since two reads with 5 to 10% errors agree in 81 to 90%. Neither manual has settings
+  for reads with many errors. All else is as for short reads.
 """
 
 

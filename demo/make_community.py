@@ -3,7 +3,7 @@
     python demo/make_community.py --genomes GENOMES --out demo     # cut the slices anew, then simulate
     python demo/make_community.py --out demo                       # simulate from the slices already in demo/
 
-The community is `community.tsv` beside this script. The first form wants its source genomes (README.md says where they
+The community is `community.tsv` beside this script. The first form wants its source genomes (origin.md says where they
 come from), the second only what is shipped. Short reads come from art_illumina (Debian: art-nextgen-simulation-tools),
 long ones from benchmarks/communities/simulation.py. The same inputs, seed and versions give the same bytes.
 """
@@ -83,7 +83,7 @@ def cut_slices(organisms: list[Organism], genomes: Path, out: Path) -> None:
     """Cut every slice of the community from the source genomes and write it as a FASTA of its own."""
     for piece, name in get_slice_paths(organisms).items():
         path = genomes / f"{piece.genome}.fa.gz"
-        records = read_fasta(path, "put the source genome there, README.md names its origin")
+        records = read_fasta(path, "put the source genome there, origin.md names its origin")
         # A file of one record may name it otherwise than INSDC does (`chr1`).
         record = next(iter(records)) if len(records) == 1 else piece.accession
         if len(records.get(record, b"")) < piece.end:
