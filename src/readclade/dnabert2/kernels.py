@@ -2,7 +2,7 @@
 
 On a GPU the products take so little time that what stands between them takes twice as long when torch moves every
 intermediate through memory: with these kernels the network reaches 0.63 of the rate of large matrix products, without
-them 0.37 (an H200 in bfloat16, docs/embedders.md). They compute in float32, return what
+them 0.37 (an H200 in bfloat16, docs/log/). They compute in float32, return what
 `readclade.dnabert2.operations.PlainOperations` returns to the rounding of half precision, and give the same bits in
 every run: no sum depends on how the work is divided.
 

@@ -1,6 +1,6 @@
 """Names for clusters: the votes of their units' nearest reference windows, and the files that hold the names.
 
-docs/labelling.md states the method, its reasons and what it was measured to do.
+docs/labelling.md states the method and its reasons.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """The references as neighbours: who is near, how votes are confused, and how far is too far.
 
 Everything is measured in units of the scatter within a genome, in the space of one sample. docs/labelling.md states
-the method, its reasons and what it was measured to do.
+the method and its reasons.
 """
 
 from collections import Counter

@@ -13,7 +13,7 @@ genome of its own loses its groups to those that are. What is left is cleaned in
 
 What is left and can be no genome is set apart: its fragments stay unassigned.
 
-One process does this on a bounded number of groups; the thresholds and their evidence stand in docs/clustering.md.
+One process does this on a bounded number of groups; docs/log/ holds the evidence for the thresholds.
 """
 
 from collections.abc import Callable

@@ -4,7 +4,7 @@ All are of like depth, and all but *continued* ones each other's nearest. *Bridg
 other. *Islands*: far fewer markers than a genome has. *Halves*: the markers of one genome between them. *Continued*
 islands: where a chain of linked groups ends in the one, the other goes on. *Alone*: nothing else is in the sample, and
 they lie nearer than two genomes mostly do. What is too short and poor for a genome, and near none, is a *remnant*. The
-evidence stands in docs/clustering.md.
+evidence stands in docs/log/.
 """
 
 from dataclasses import dataclass
