@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 LINES, WORDS = 120, 20
 # Each of these is for users; docs/log/ is the record of what was tried, and may be as long as it must.
 FOLDERS = (".", "config", "infra", "demo", "benchmarks/communities", "docs")
@@ -64,15 +64,22 @@ def list_anchors(text: str) -> set[str]:
     return set(anchors)
 
 
+def list_links(page: str) -> list[str]:
+    """Return where the links of a page lead, those to other sites left out."""
+    text = re.sub(r"`[^`\n]+`(?!\])", "", remove_code_blocks(read_page(page)))
+    return [target for _, target in _LINK.findall(text) if not re.match(r"[a-z]+:", target)]
+
+
+def find_target(page: str, target: str) -> Path:
+    name = target.partition("#")[0]
+    return ((ROOT / page).parent / name).resolve() if name else ROOT / page
+
+
 def list_dead_links(page: str) -> list[str]:
     """Return the links of a page to files or headings that are not there."""
-    text = re.sub(r"`[^`\n]+`(?!\])", "", remove_code_blocks(read_page(page)))
     dead = []
-    for _, target in _LINK.findall(text):
-        if re.match(r"[a-z]+:", target):
-            continue
-        name, _, anchor = target.partition("#")
-        path = (ROOT / page).parent / name if name else ROOT / page
+    for target in list_links(page):
+        path, anchor = find_target(page, target), target.partition("#")[2]
         if not path.exists() or (anchor and anchor not in list_anchors(path.read_text(encoding="utf-8"))):
             dead.append(target)
     return dead
@@ -127,6 +134,17 @@ def test_sentences_of_a_page_are_short(page):
 @pytest.mark.parametrize("page", [*PAGES, *(f"docs/log/{name}" for name in LOG)])
 def test_links_of_a_page_lead_somewhere(page):
     assert list_dead_links(page) == []
+
+
+def test_every_page_can_be_reached_from_the_readme():
+    reached, found = set(), ["README.md"]
+    while found:
+        page = found.pop()
+        reached.add(page)
+        paths = [find_target(page, target) for target in list_links(page)]
+        paths = [path for path in paths if path.suffix == ".md" and path.exists()]
+        found += {str(path.relative_to(ROOT)) for path in paths} - reached
+    assert set(PAGES) - reached == set()
 
 
 def test_log_has_dated_entries_and_its_index_names_each():
