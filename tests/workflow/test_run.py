@@ -109,7 +109,7 @@ def keep(path: Path):
 
 
 def preview(project, **options) -> str:
-    """Return what a dry run says that docs/rerun.md shows: how many jobs, and why."""
+    """Return what a dry run says that the pages on running again show: how many jobs, and why."""
     done = project.run("--dry-run", "--quiet", "rules", **options)
     assert done.returncode == 0, done.stdout + done.stderr
     text = (done.stdout + done.stderr).rpartition("Job stats:\n")[2]
@@ -118,9 +118,9 @@ def preview(project, **options) -> str:
 
 
 def read_example(heading: str) -> str:
-    """Return the output that a part of docs/rerun.md shows."""
-    page = (ROOT / "docs/rerun.md").read_text()
-    return re.search(rf"^## {heading}\n.*?^```text\n(.*?)^```", page, re.MULTILINE | re.DOTALL)[1]
+    """Return the output that a part of the pages on running again shows."""
+    pages = "".join((ROOT / "docs" / name).read_text() for name in ("rerun.md", "rerun-examples.md"))
+    return re.search(rf"^## {heading}\n.*?^```text\n(.*?)^```", pages, re.MULTILINE | re.DOTALL)[1]
 
 
 def test_other_k(project):
