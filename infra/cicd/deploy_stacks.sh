@@ -4,7 +4,7 @@
 #   infra/cicd/deploy_stacks.sh readclade readclade-code-ACCOUNT-REGION
 #
 # Only stacks that exist are updated, and each keeps the parameters it has: which stacks there are, and how large, is
-# decided by whoever deploys them first (docs/cloud.md). `cicd` is left out: what a commit may do is decided outside of it.
+# decided by whoever deploys them first (docs/cloud-deploy.md). `cicd` is left out: what a commit may do is decided outside of it.
 # ROLE_ARN is the role that CloudFormation takes on; without it, it goes by your own rights.
 set -euo pipefail
 

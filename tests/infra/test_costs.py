@@ -1,4 +1,4 @@
-"""The sums in docs/cloud.md follow from the prices and from what the stacks can start."""
+"""The sums in docs/cloud-costs.md follow from the prices and from what the stacks can start."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ import yaml
 from infra.network.stack import ENDPOINTS
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/cloud.md").read_text()
+PAGE = (ROOT / "docs/cloud-costs.md").read_text()
 
 
 def find_price(row: str) -> float:

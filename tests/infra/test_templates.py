@@ -76,17 +76,17 @@ def test_templates_hold_no_account_and_no_secret():
 
 
 def test_every_stack_is_in_the_docs():
-    page = (ROOT / "docs/cloud.md").read_text()
+    page = (ROOT / "docs/cloud-deploy.md").read_text()
     for stack in make_stacks():
         assert f"--template-file infra/templates/{stack.name}.template.json" in page, stack.name
         assert (ROOT / "infra" / stack.name / "stack.py").exists()
 
 
 def test_stacks_are_torn_down_in_the_opposite_order():
-    page = (ROOT / "docs/cloud.md").read_text()
-    listed = re.search(r"^for stack in (.*); do$", page, re.MULTILINE)[1].split()
+    deployment, removal = ((ROOT / "docs" / name).read_text() for name in ("cloud-deploy.md", "cloud-run.md"))
+    listed = re.search(r"^for stack in (.*); do$", removal, re.MULTILINE)[1].split()
     assert listed == [stack.name for stack in reversed(make_stacks())]
-    deployed = re.findall(r"--template-file infra/templates/(\w+)\.template\.json", page)
+    deployed = re.findall(r"--template-file infra/templates/(\w+)\.template\.json", deployment)
     assert deployed == list(reversed(listed))
 
 
