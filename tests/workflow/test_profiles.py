@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 pytestmark = pytest.mark.workflow
+ROOT = Path(__file__).parents[2]
 
 
 def plan(project, profile: str | Path, home: Path, *arguments: str) -> str:
@@ -40,6 +41,11 @@ JOBS = {
     "fetch": 2, "index_references": 1, "embed": 2, "stage": 2, "cluster": 2, "label": 2, "evaluate": 1, "report": 1,
     "all": 1,
 }  # fmt: skip
+
+
+def test_every_profile_is_planned_by_a_test():
+    # All other tests run `local`.
+    assert {path.name for path in (ROOT / "profiles").iterdir()} == {"local", "slurm", "aws-pcluster"}
 
 
 def test_slurm_starts_ranks_by_srun_on_its_nodes(fresh, tmp_path):

@@ -1,5 +1,6 @@
 """One suite for every embedder: what the protocol promises, whatever the model."""
 
+import argparse
 import json
 import shutil
 import subprocess
@@ -12,11 +13,13 @@ import pytest
 
 from readclade.embedders.lshvec import Model, Training, make_hyperplanes
 from readclade.embedders.lshvec import write_model as write_lshvec
+from readclade.embedders.options import add_embedder_options, get_embedder_parameters
 from readclade.embedders.protocol import EMBEDDERS, Embedder, get_embedder
 from readclade.errors import ConfigError
+from readclade.inputs.schemas import load_schema
 
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
-
+SUITE = ["kmer", "lshvec", "dnabert2", "dnabert-s", "dnabert2 by short windows"]
 
 # What a vector may change by where nothing may change: kmer and lshvec add exactly, a network sums in another order.
 TOLERANCE = {"kmer": 0, "lshvec": 0}
@@ -51,7 +54,7 @@ def words(tmp_path_factory) -> str:
     return str(path)
 
 
-@pytest.fixture(scope="module", params=["kmer", "lshvec", "dnabert2", "dnabert-s", "dnabert2 by short windows"])
+@pytest.fixture(scope="module", params=SUITE)
 def options(request, model, words) -> tuple[str, dict]:
     """Return the name and the parameters of an embedder."""
     if request.param == "lshvec":
@@ -80,6 +83,20 @@ def pairs(take_reads) -> tuple[pa.StringArray, pa.StringArray]:
 
 def reverse_complement(strings: pa.StringArray) -> pa.StringArray:
     return pa.array([string.as_py().translate(COMPLEMENT)[::-1] for string in strings])
+
+
+def test_suite_and_configuration_have_every_embedder():
+    assert {name.partition(" ")[0] for name in SUITE} == set(EMBEDDERS)
+    assert set(load_schema("config")["properties"]["embedder"]["properties"]["name"]["enum"]) == set(EMBEDDERS)
+
+
+def test_options_of_the_scripts_make_the_embedder(options, embedder):
+    name, parameters = options
+    parser = argparse.ArgumentParser()
+    add_embedder_options(parser)
+    words = [f"--{key.replace('_', '-')}={value}" for key, value in parameters.items()]
+    again = get_embedder(name, get_embedder_parameters(parser.parse_args(["--embedder", name, *words])))
+    assert (again.name, again.parameters) == (embedder.name, embedder.parameters)
 
 
 def test_attributes_describe_the_embedder(embedder):
