@@ -92,6 +92,18 @@ def test_demo_prints_figures_and_the_report(checkout):
     assert output.rstrip().splitlines()[-1] == f"report: {checkout}/demo/run/results/report.html"
 
 
+def test_readme_has_the_figures_of_the_demo(checkout):
+    found = [line.split("\t") for line in run(checkout, "make demo").splitlines() if line.count("\t") == 2]
+    figures = {(sample, metric): float(value) for sample, metric, value in found}
+    rows = re.findall(r"^\| `(\w+)` \| (\d.*) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert [sample for sample, _ in rows] == ["long", "pairs"]
+    for sample, cells in rows:
+        counts = [f"{figures[sample, metric]:,.0f}" for metric in ("fragments", "clusters")]
+        measures = [f"{figures[sample, metric]:.3f}" for metric in ("ari", "purity", "completeness")]
+        species = [f"{figures[sample, f'species_{kind}']:.0%}" for kind in ("correct", "wrong", "none")]
+        assert cells.split(" | ") == counts + measures + species
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_of_a_page_run(checkout, page):
     for command in find_commands(page):
