@@ -4,7 +4,11 @@ A command-line script catches `ReadcladeError` and prints it without a traceback
 keeps its traceback.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike, fspath
+
+_NETWORKS = {"torch", "tokenizers", "safetensors", "gensim"}  # what requirements/networks.in names
 
 
 class ReadcladeError(Exception):
@@ -60,3 +64,26 @@ class InputError(ReadcladeError):
 
 class StorageError(InputError):
     """Report a store that refuses or fails; the file itself may well be what it should be."""
+
+
+@contextmanager
+def needing_networks(embedder: str, remedy: str = "") -> Iterator[None]:
+    """Say what to install where a block imports a package of requirements/networks.in that is not there.
+
+    Args:
+        embedder: who needs the package.
+        remedy: what else to do, after a comma.
+
+    Raises:
+        ConfigError: such a package is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package not in _NETWORKS:
+            raise
+        raise ConfigError(
+            f"{package}, which the embedder {embedder} needs, is not installed",
+            remedy=f"run `make networks`, or `make networks-gpu` for NVIDIA's GPUs{remedy}",
+        ) from None

@@ -14,10 +14,8 @@ from pathlib import Path
 import numba
 import numpy as np
 import pyarrow as pa
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
-from readclade.errors import ConfigError, InputError
+from readclade.errors import ConfigError, InputError, needing_networks
 from readclade.letters import CODES, get_letters
 from readclade.storage.files import hash_file, replace_when_done
 
@@ -86,6 +84,8 @@ def make_hyperplanes(k: int, bits: int, seed: int) -> np.ndarray:
 
 def write_model(path: Path, model: Model) -> None:
     """Write a model as safetensors, atomically; the same model gives the same bytes."""
+    with needing_networks("lshvec"):
+        from safetensors.numpy import save
     # One key: the format's library writes several in an order that changes from process to process.
     metadata = {_METADATA_KEY: json.dumps(asdict(model.training), sort_keys=True)}
     with replace_when_done(path) as temporary:
@@ -96,8 +96,11 @@ def read_model(path: Path) -> Model:
     """Read a model.
 
     Raises:
+        ConfigError: safetensors is not installed.
         InputError: the file is missing, truncated, no model of lshvec, or its parts do not fit each other.
     """
+    with needing_networks("lshvec"):
+        from safetensors import SafetensorError, safe_open
     try:
         with open(path, "rb"):
             pass  # safe_open's own errors do not tell why

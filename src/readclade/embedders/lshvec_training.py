@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from readclade.embedders.lshvec import Hasher, Model, Training, make_hyperplanes
-from readclade.errors import ConfigError, InputError
+from readclade.errors import InputError, needing_networks
 from readclade.letters import get_letters
 from readclade.reads.fragments import read_batches
 from readclade.reads.plan import load_reads
@@ -63,12 +63,8 @@ def train_model(
         ConfigError: gensim is not there.
         InputError: reads that changed, or that hold no k-mer.
     """
-    try:
+    with needing_networks("lshvec", ", with Python 3.11 to 3.13, for which gensim is made"):
         from gensim.models import Word2Vec
-    except ImportError:
-        raise ConfigError(
-            "gensim, which trains lshvec, is not installed", remedy="use Python 3.11 to 3.13, for which it is made"
-        ) from None
     hyperplanes = make_hyperplanes(training.k, training.bits, training.seed)
     corpus = _Corpus(Hasher(hyperplanes), 2**training.bits)
     for path in reads_paths:

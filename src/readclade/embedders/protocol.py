@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from readclade.embedders.kmer import KmerEmbedder
 from readclade.embedders.lshvec import LshvecEmbedder
-from readclade.errors import ConfigError
+from readclade.errors import ConfigError, needing_networks
 
 
 class Embedder(Protocol):
@@ -48,7 +48,8 @@ class Embedder(Protocol):
 def _make_dnabert(name: str) -> Callable[..., Embedder]:
     def make(**parameters) -> Embedder:
         # Not above: torch takes seconds to import, and kmer does without it.
-        from readclade.embedders.dnabert import DnabertEmbedder
+        with needing_networks(name):
+            from readclade.embedders.dnabert import DnabertEmbedder
 
         return DnabertEmbedder(name, **parameters)
 
@@ -68,7 +69,8 @@ def get_embedder(name: str, parameters: Mapping[str, Any]) -> Embedder:
     """Return the embedder of that name, its model loaded.
 
     Raises:
-        ConfigError: there is no embedder of that name, or a parameter has a value that it does not take.
+        ConfigError: there is no embedder of that name, a package that it needs is not installed, or a parameter has a
+            value that it does not take.
         InputError: the files of its model are missing or damaged.
     """
     if name not in _EMBEDDERS:

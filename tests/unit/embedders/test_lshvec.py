@@ -249,6 +249,7 @@ def test_train_model_without_gensim(reads_paths, monkeypatch):
     with pytest.raises(ConfigError, match="gensim") as caught:
         train_model(reads_paths, SMALL)
     assert "Python 3.11 to 3.13" in caught.value.remedy
+    assert "make networks" in caught.value.remedy
 
 
 def test_train_model_of_reads_that_changed(tmp_path, write_fastq, take_reads):

@@ -213,3 +213,29 @@ def test_get_embedder_passes_parameters_on():
 def test_kmer_does_without_torch(repository):
     code = "import sys, readclade.embedders.protocol as e; e.get_embedder('kmer', {}); sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(repository / "src")}, check=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [("dnabert2", "torch"), ("dnabert-s", "tokenizers"), ("dnabert2", "safetensors"), ("lshvec", "safetensors")],
+)
+def test_get_embedder_without_a_package_of_networks_names_the_remedy(repository, words, name, package):
+    code = (
+        "import sys, readclade.embedders.protocol as e; from readclade.errors import ConfigError\n"
+        f"sys.modules['{package}'] = None\n"  # as if it were not installed
+        "try: e.get_embedder(sys.argv[1], {'model': sys.argv[2]} if sys.argv[1] == 'lshvec' else {})\n"
+        "except ConfigError as error: print(error)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, name, words], env={"PYTHONPATH": str(repository / "src")}, check=True,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert f"{package}, which the embedder {name} needs, is not installed" in run.stdout
+    assert "remedy: run `make networks`, or `make networks-gpu`" in run.stdout
+
+
+def test_get_embedder_with_a_module_of_its_own_missing_keeps_its_traceback(monkeypatch):
+    monkeypatch.delitem(sys.modules, "readclade.embedders.dnabert", raising=False)
+    monkeypatch.setitem(sys.modules, "readclade.embedders.windows", None)
+    with pytest.raises(ModuleNotFoundError, match=r"readclade\.embedders\.windows"):
+        get_embedder("dnabert2", {})
