@@ -142,7 +142,7 @@ def write_report(
         inputs=inputs,
         parameters=yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
         config=config,
-        software=provenance.get_software(tools),
+        software=provenance.get_software(tools, config["embedder"]["name"]),
         version=provenance.get_version(),
         commit=provenance.get_commit(),
         date=date,

@@ -45,6 +45,8 @@ _PACKAGES = {
     "scikit-learn": "t-SNE of the maps",
     "matplotlib": "draws the figures",
     "jinja2": "fills the report's template",
+}
+_NETWORK_PACKAGES = {
     "torch": "computes the networks of dnabert2 and dnabert-s",
     "tokenizers": "turns reads into their tokens",
     "safetensors": "reads their weights and lshvec's model",
@@ -123,15 +125,16 @@ def get_commit() -> str | None:
     return run.stdout.strip() or None
 
 
-def get_software(tools: dict[str, str] | None = None) -> list[Software]:
+def get_software(tools: dict[str, str] | None = None, embedder: str = "kmer") -> list[Software]:
     """Return Python and the packages that matter, as installed here or else as pinned for their own environment.
 
     Args:
+        embedder: its name; kmer does without the packages of networks.
         tools: versions of the programs that cleaned the reads.
     """
     pins = dict(re.findall(r"^([\w.-]+)==([^\s;\\]+)", _read_pins(), flags=re.MULTILINE))
     software = [Software("python", platform.python_version(), "runs readclade")]
-    for name, use in _PACKAGES.items():
+    for name, use in (_PACKAGES if embedder == "kmer" else _PACKAGES | _NETWORK_PACKAGES).items():
         try:
             software.append(Software(name, metadata.version(name), use))
         except metadata.PackageNotFoundError:
@@ -193,7 +196,7 @@ def make_crate(
             softwareVersion=entry.version,
             description=entry.use,
         )
-        for entry in get_software(tools)
+        for entry in get_software(tools, config.get("embedder", {}).get("name", "kmer"))
     ]
     used = {part["encodingFormat"][1]["@id"] for part in results + given if isinstance(part["encodingFormat"], list)}
     formats = {url: name for _, url, name in _FORMATS.values() if url in used}
@@ -289,5 +292,5 @@ def _refer(entities: Iterable[dict]) -> list[dict]:
 
 
 def _read_pins() -> str:
-    path = _ROOT / "requirements/run.txt"
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
+    paths = [_ROOT / "requirements" / f"{name}.txt" for name in ("networks-gpu", "run")]
+    return "".join(path.read_text(encoding="utf-8") for path in paths if path.is_file())

@@ -124,6 +124,18 @@ def test_get_software_absent_package_has_the_pinned_version(monkeypatch):
     assert f"numpy=={numpy.version}" in (Path(__file__).parents[3] / "requirements/run.txt").read_text()
 
 
+def test_get_software_names_the_packages_of_networks_where_they_embed(monkeypatch):
+    def refuse(name):
+        raise provenance.metadata.PackageNotFoundError(name)
+
+    assert "torch" not in {entry.name for entry in provenance.get_software()}
+    monkeypatch.setattr(provenance.metadata, "version", refuse)  # another environment embeds
+    software = {entry.name: entry for entry in provenance.get_software(embedder="dnabert2")}
+    assert {"torch", "tokenizers", "safetensors"} <= set(software)
+    assert software["torch"].is_pinned
+    assert re.fullmatch(r"\d+\.\d+\.\d+", software["torch"].version)
+
+
 def test_get_version_and_commit():
     assert re.fullmatch(r"\d+\.\d+\.\d+.*", provenance.get_version())
     assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?|", provenance.get_commit() or "")
