@@ -11,21 +11,29 @@ DEMO := --directory demo/run --configfile demo/config.yaml
 # A stamp carries its lock's checksum, so a changed lock is installed again however the file's date came about.
 AMBER_ENV := .venv-amber/amber-$(firstword $(shell cksum < requirements/amber.txt)).stamp
 RUN_ENV := .venv/run-$(firstword $(shell cksum < requirements/run.txt)).stamp
+CPU_ENV := .venv/networks-cpu-$(firstword $(shell cksum < requirements/networks-cpu.txt)).stamp
+GPU_ENV := .venv/networks-gpu-$(firstword $(shell cksum < requirements/networks-gpu.txt)).stamp
 DEV_ENV := .venv/dev-$(firstword $(shell cksum < requirements/dev.txt)).stamp
 INFRA_ENVS := $(foreach name,infra checkov pcluster,.venv-$(name)/$(firstword $(shell cksum < requirements/$(name).txt)).stamp)
 PIP_INSTALL := $(PY) -m pip install --quiet --no-input --disable-pip-version-check --require-hashes
+# Where builds of torch for the CPU alone are; the lock has their checksums.
+TORCH_INDEX := --extra-index-url https://download.pytorch.org/whl/cpu --retries 1 --timeout 30
 
 # These would let another Python's packages, or a personal Snakemake profile, into the run.
 unexport PYTHONPATH PYTHONHOME SNAKEMAKE_PROFILE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo test lint unit mpi workflow faults cluster amber infra system-deps lock bench clean
+.PHONY: help install networks networks-gpu demo test lint unit mpi workflow faults cluster amber infra system-deps lock bench clean
 
 help: ## list the targets
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 install: $(RUN_ENV) ## make .venv with what the workflow runs on
+
+networks: $(CPU_ENV) ## add what the other embedders need: torch for the CPU, tokenizers, gensim
+
+networks-gpu: $(GPU_ENV) ## add the same with torch for NVIDIA's GPUs, several GB
 
 demo: $(RUN_ENV) ## run the demo community and print its figures and where the report is
 	.venv/bin/snakemake --profile profiles/local $(DEMO)
@@ -69,14 +77,14 @@ lock: ## pin requirements/*.in again, with hashes (UPGRADE=--upgrade takes newer
 	@set -e; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
 	$(PYTHON) -m venv "$$dir"; \
 	"$$dir/bin/python" -m pip install --quiet --no-input --disable-pip-version-check $(UV); \
-	for name in run dev amber cuda infra checkov pcluster; do \
+	for name in run networks dev amber infra checkov pcluster; do \
+		lock=$$name; test $$name != networks || lock=networks-gpu; \
 		"$$dir/bin/uv" pip compile --no-header --no-emit-index-url --no-emit-find-links --universal \
-			--python-version 3.11 --generate-hashes $(UPGRADE) -o requirements/$$name.txt requirements/$$name.in > /dev/null; \
-		test $$name != run || { \
-			awk '/^[a-z]/ { skip = /^(cuda|nvidia|triton)/ } !skip' requirements/run.txt > "$$dir/run.txt"; \
-			cp "$$dir/run.txt" requirements/run.txt; \
-		}; \
-	done
+			--python-version 3.11 --generate-hashes $(UPGRADE) -o requirements/$$lock.txt requirements/$$name.in > /dev/null; \
+	done; \
+	awk 'NR == FNR { if (!/^#/) torch = torch $$0 "\n"; next } \
+		/^[a-z]/ { skip = /^(cuda|nvidia|torch=|triton)/ } /^torch=/ { printf "%s", torch } !skip' \
+		requirements/torch-cpu.txt requirements/networks-gpu.txt > requirements/networks-cpu.txt
 
 bench: $(RUN_ENV) ## measure the speed of the embedding, and compare readclade with its peers (docs/peers.md)
 	PYTHONPATH=src $(PY) benchmarks/embed_speed.py
@@ -93,12 +101,24 @@ $(PY):
 	$(PYTHON) -m venv --clear .venv
 
 $(RUN_ENV): | $(PY)
-	@$(PIP_INSTALL) --no-deps -r requirements/torch-cpu.txt 2> /dev/null || true
 	$(PIP_INSTALL) --no-deps -r requirements/run.txt
-	@! grep -Eqs '^Requires-Dist: (cuda|nvidia)' .venv/lib/python*/site-packages/torch-*.dist-info/METADATA || $(PIP_INSTALL) -r requirements/cuda.txt
-	@rm -f .venv/run-*.stamp .venv/dev-*.stamp && touch $@
+	@rm -f .venv/*.stamp && touch $@
 
-$(DEV_ENV): $(RUN_ENV)
+$(CPU_ENV): $(RUN_ENV)
+	$(PIP_INSTALL) --no-deps $(TORCH_INDEX) -r requirements/networks-cpu.txt || { \
+		echo "readclade: no build of torch for the CPU alone is to be had here; PyPI's takes its place, several GB" >&2; \
+		$(PIP_INSTALL) --no-deps -r requirements/networks-gpu.txt; \
+	}
+	@rm -f .venv/networks-*.stamp && touch $@
+
+$(GPU_ENV): $(RUN_ENV)
+	@# To pip a build for the CPU would do.
+	@$(PY) -m pip uninstall --quiet --quiet --yes torch
+	$(PIP_INSTALL) --no-deps -r requirements/networks-gpu.txt
+	@rm -f .venv/networks-*.stamp && touch $@
+
+# The tests take the networks as they are there, or else on the CPU.
+$(DEV_ENV): $(or $(wildcard $(GPU_ENV)),$(CPU_ENV))
 	$(PIP_INSTALL) -r requirements/dev.txt
 	@rm -f .venv/dev-*.stamp && touch $@
 

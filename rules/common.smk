@@ -176,6 +176,11 @@ def get_embedder_options():
     return shlex.join(str(word) for option in options.items() for word in option)
 
 
+def get_env(name):
+    """Return the conda environment of a rule that embeds: the one of that name for kmer, the networks' for all others."""
+    return f"../envs/{name if config['embedder']['name'] == 'kmer' else 'networks'}.yaml"
+
+
 def get_embed_script(wildcards, resources):
     """Return what embeds: a Ray of our own or one that is joined, or a job on a cluster behind a job server."""
     is_submitted = str(resources.ray_address).startswith(("http://", "https://"))

@@ -29,7 +29,7 @@ rule embed:
         d=config["embedder"]["d"],
         versions=get_object_versions,
     conda:
-        "../envs/embed.yaml"
+        get_env("embed")
     message:
         "Embedding the fragments of sample {wildcards.sample} with {params.embedder}"
     shell:

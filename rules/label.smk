@@ -18,7 +18,7 @@ rule index_references:
     params:
         options=get_embedder_options(),
     conda:
-        "../envs/label.yaml"
+        get_env("label")
     message:
         "Embedding the reference genomes"
     shell:

@@ -20,6 +20,8 @@ PYPI_NAMES = {
     "pytorch": "torch",
     "backports.zstd": "backports-zstd",
 }
+# How the names of what NVIDIA's GPUs need begin.
+CUDA = ("cuda", "nvidia", "triton")
 # The programs that no Python package holds, at the versions of Debian 12, with which they are tested.
 PROGRAMS = {"fastp": "0.23.2", "minimap2": "2.24"}
 # The modules that have another name than their conda package.
@@ -36,12 +38,19 @@ CONDA_NAMES = {
     "triton": "pytorch",  # a build for GPUs brings it along, and without a GPU it is done without
     "yaml": "pyyaml",
 }
-EXPECTED = {"download", "clean", "fetch", "embed", "stage", "cluster", "label", "report", "train"}
+EXPECTED = {"download", "clean", "fetch", "embed", "stage", "cluster", "label", "report", "train", "networks"}
+# What only the embedders other than kmer import: envs/networks.yaml has it, in place of a rule's own environment.
+NETWORK_MODULES = {"torch", "triton", "tokenizers", "safetensors"}
 
 
 def read_lock(name: str) -> dict[str, str]:
     text = (ROOT / "requirements" / name).read_text()
     return dict(re.findall(r"^([a-z0-9-]+)==([^ ;\\\n]+)", text, re.MULTILINE))
+
+
+def read_run_locks() -> dict[str, str]:
+    """Return the versions of what the workflow runs on, with any embedder."""
+    return read_lock("networks-gpu.txt") | read_lock("run.txt")
 
 
 def find_rules(text: str) -> dict[str, str]:
@@ -58,7 +67,7 @@ def test_envs_one_for_each_job_rule():
 def test_env_pins_every_package_to_the_locked_version(path):
     env = yaml.safe_load(path.read_text())
     assert env["channels"] == ["conda-forge", "bioconda", "nodefaults"]
-    locked = read_lock("run.txt")
+    locked = read_run_locks()
     names = [dependency.split()[0] for dependency in env["dependencies"]]
     assert len(names) == len(set(names))
     for dependency in env["dependencies"]:
@@ -79,18 +88,31 @@ def test_locks_agree_where_they_overlap():
 
 
 def test_torch_of_every_lock_is_one_release():
-    run, cpu, cuda = (read_lock(f"{name}.txt") for name in ("run", "torch-cpu", "cuda"))
-    assert cpu == {"torch": f"{run['torch']}+cpu"}
-    assert {name: cuda[name] for name in run.keys() & cuda.keys()} == {
-        name: run[name] for name in run.keys() & cuda.keys()
+    run, build, cpu, gpu = (read_lock(f"{name}.txt") for name in ("run", "torch-cpu", "networks-cpu", "networks-gpu"))
+    assert build == {"torch": f"{gpu['torch']}+cpu"}
+    assert {name: gpu[name] for name in run.keys() & gpu.keys()} == {
+        name: run[name] for name in run.keys() & gpu.keys()
     }
+    cuda = {name for name in gpu if name.startswith(CUDA)}
     assert any(name.startswith("nvidia-") for name in cuda)
-    assert not any(name.startswith(("nvidia-", "cuda-", "triton")) for name in run)
+    assert cpu == {name: version for name, version in gpu.items() if name not in cuda} | build
 
 
-@pytest.mark.parametrize("name", ["run", "dev", "cuda"])
-def test_lock_has_every_requirement_with_a_hash_and_no_index(name):
-    wanted = re.findall(r"^([A-Za-z0-9_-]+)", (ROOT / "requirements" / f"{name}.in").read_text(), re.MULTILINE)
+def test_lock_of_the_default_embedder_has_nothing_of_networks():
+    run = read_lock("run.txt")
+    assert not [name for name in run if name == "torch" or name.startswith(CUDA)]
+    assert not run.keys() & set(list_wanted("networks"))
+
+
+def list_wanted(name: str) -> list[str]:
+    return re.findall(r"^([A-Za-z0-9_-]+)", (ROOT / "requirements" / f"{name}.in").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("name", "source"), [("run", "run"), ("dev", "dev"), ("networks-cpu", "networks"), ("networks-gpu", "networks")]
+)
+def test_lock_has_every_requirement_with_a_hash_and_no_index(name, source):
+    wanted = list_wanted(source)
     locked = read_lock(f"{name}.txt")
     text = (ROOT / "requirements" / f"{name}.txt").read_text()
     assert wanted
@@ -116,8 +138,12 @@ def list_job_rules() -> list[tuple[Path, str, str]]:
 
 
 def find_env(path: Path, body: str) -> Path | None:
-    match = re.search(r"^\s+conda:\s*\n?\s*\"([^\"]+)\"", body, re.MULTILINE)
-    return (path.parent / match[1]).resolve() if match else None
+    match = re.search(r"^\s+conda:\s*\n?\s*(?:\"([^\"]+)\"|get_env\(\"(\w+)\"\))", body, re.MULTILINE)
+    return (path.parent / (match[1] or f"../envs/{match[2]}.yaml")).resolve() if match else None
+
+
+def list_packages(env: Path) -> set[str]:
+    return {dependency.split()[0] for dependency in yaml.safe_load(env.read_text())["dependencies"]}
 
 
 def list_imports(path: Path, seen: set[Path]) -> set[str]:
@@ -151,6 +177,11 @@ def test_environment_of_a_rule_has_what_its_script_imports(job):
     scripts = {ROOT / "scripts" / match for match in re.findall(r"scripts/(\w+\.py)", body)}
     assert scripts, f"rule {name} names no script"
     imported = set().union(*(list_imports(script, set()) for script in scripts))
-    env = yaml.safe_load(find_env(path, body).read_text())
-    present = {dependency.split()[0] for dependency in env["dependencies"]}
-    assert {CONDA_NAMES.get(module, module) for module in imported} <= present
+    wanted, networks = ({CONDA_NAMES.get(module, module) for module in part} for part in (imported, NETWORK_MODULES))
+    present = list_packages(find_env(path, body))
+    if "get_env(" in body:
+        assert wanted <= list_packages(ROOT / "envs/networks.yaml")
+    if name != "train_lshvec":  # elsewhere they are imported where an embedder other than kmer is made
+        wanted -= networks
+        assert not present & networks
+    assert wanted <= present
