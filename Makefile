@@ -15,7 +15,9 @@ CPU_ENV := .venv/networks-cpu-$(firstword $(shell cksum < requirements/networks-
 GPU_ENV := .venv/networks-gpu-$(firstword $(shell cksum < requirements/networks-gpu.txt)).stamp
 DEV_ENV := .venv/dev-$(firstword $(shell cksum < requirements/dev.txt)).stamp
 INFRA_ENVS := $(foreach name,infra checkov pcluster,.venv-$(name)/$(firstword $(shell cksum < requirements/$(name).txt)).stamp)
-PIP_INSTALL := $(PY) -m pip install --quiet --no-input --disable-pip-version-check --require-hashes
+PIP_INSTALL := $(PY) -m pip install --no-compile --quiet --no-input --disable-pip-version-check --require-hashes
+# pip would compile packages' own tests too, and on one core; a file that cannot be compiled is somebody's template.
+COMPILE := $(PY) -m compileall -qq -j 0 -x '/tests/' .venv/lib || true
 # Where builds of torch for the CPU alone are; the lock has their checksums.
 TORCH_INDEX := --extra-index-url https://download.pytorch.org/whl/cpu --retries 1 --timeout 30
 
@@ -102,23 +104,26 @@ $(PY):
 
 $(RUN_ENV): | $(PY)
 	$(PIP_INSTALL) --no-deps -r requirements/run.txt
-	@rm -f .venv/*.stamp && touch $@
+	@$(COMPILE)
+	@rm -f .venv/run-*.stamp .venv/dev-*.stamp && touch $@
 
 $(CPU_ENV): $(RUN_ENV)
-	$(PIP_INSTALL) --no-deps $(TORCH_INDEX) -r requirements/networks-cpu.txt || { \
-		echo "readclade: no build of torch for the CPU alone is to be had here; PyPI's takes its place, several GB" >&2; \
-		$(PIP_INSTALL) --no-deps -r requirements/networks-gpu.txt; \
-	}
+	lock=cpu; $(PIP_INSTALL) --no-deps $(TORCH_INDEX) -r requirements/torch-cpu.txt || { \
+		lock=gpu; echo "readclade: no build of torch for the CPU alone is offered here; PyPI's takes its place, several GB" >&2; \
+	}; \
+	$(PIP_INSTALL) --no-deps -r requirements/networks-$$lock.txt
+	@$(COMPILE)
 	@rm -f .venv/networks-*.stamp && touch $@
 
 $(GPU_ENV): $(RUN_ENV)
 	@# To pip a build for the CPU would do.
 	@$(PY) -m pip uninstall --quiet --quiet --yes torch
 	$(PIP_INSTALL) --no-deps -r requirements/networks-gpu.txt
+	@$(COMPILE)
 	@rm -f .venv/networks-*.stamp && touch $@
 
 # The tests take the networks as they are there, or else on the CPU.
-$(DEV_ENV): $(or $(wildcard $(GPU_ENV)),$(CPU_ENV))
+$(DEV_ENV): $(if $(wildcard .venv/networks-gpu-*.stamp),$(GPU_ENV),$(CPU_ENV))
 	$(PIP_INSTALL) -r requirements/dev.txt
 	@rm -f .venv/dev-*.stamp && touch $@
 
