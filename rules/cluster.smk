@@ -16,6 +16,8 @@ rule cluster:
         "logs/cluster/{sample}.log",
     benchmark:
         "logs/cluster/{sample}.benchmark.tsv"
+    # Before what takes one core: that then runs side by side.
+    priority: 1
     threads: 1
     resources:
         # The launcher and the ranks on each node are the profile's; the result does not depend on them.

@@ -13,6 +13,8 @@ rule embed:
         metrics="logs/embed/{sample}.metrics.tsv",
     benchmark:
         "logs/embed/{sample}.benchmark.tsv"
+    # Before what takes one core: that then runs side by side.
+    priority: 1
     threads: 8
     resources:
         mem_mb=get_embed_memory,
