@@ -18,8 +18,6 @@ INFRA_ENVS := $(foreach name,infra checkov pcluster,.venv-$(name)/$(firstword $(
 PIP_INSTALL := $(PY) -m pip install --no-compile --quiet --no-input --disable-pip-version-check --require-hashes
 # pip would compile packages' own tests too, and on one core; a file that cannot be compiled is somebody's template.
 COMPILE := $(PY) -m compileall -qq -j 0 -x '/tests/' .venv/lib || true
-# Where builds of torch for the CPU alone are; the lock has their checksums.
-TORCH_INDEX := --extra-index-url https://download.pytorch.org/whl/cpu --retries 1 --timeout 30
 
 # These would let another Python's packages, or a personal Snakemake profile, into the run.
 unexport PYTHONPATH PYTHONHOME SNAKEMAKE_PROFILE
@@ -108,8 +106,9 @@ $(RUN_ENV): | $(PY)
 	@rm -f .venv/run-*.stamp .venv/dev-*.stamp && touch $@
 
 $(CPU_ENV): $(RUN_ENV)
-	lock=cpu; $(PIP_INSTALL) --no-deps $(TORCH_INDEX) -r requirements/torch-cpu.txt || { \
-		lock=gpu; echo "readclade: no build of torch for the CPU alone is offered here; PyPI's takes its place, several GB" >&2; \
+	lock=cpu; $(PIP_INSTALL) --no-deps -r requirements/torch-cpu.txt 2> /dev/null || { \
+		lock=gpu; echo "readclade: no index that pip knows here has torch for the CPU alone, so PyPI's is taken, several GB with" \
+		"CUDA; to avoid that, set PIP_EXTRA_INDEX_URL to PyTorch's index of CPU builds, which its installation page names" >&2; \
 	}; \
 	$(PIP_INSTALL) --no-deps -r requirements/networks-$$lock.txt
 	@$(COMPILE)
