@@ -14,7 +14,7 @@ import pytest
 from benchmarks.communities.simulation import COMPLEMENT, add_errors, read_fasta, simulate_long_reads
 from readclade.embedders.kmer import KmerEmbedder
 from readclade.embedders.projection import Projection, fit_projection
-from readclade.reads.fragments import Batch
+from readclade.reads.batch import Batch
 from readclade.shards.manifest import Manifest, read_manifest
 from readclade.shards.parquet import write_shard
 

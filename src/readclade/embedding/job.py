@@ -25,7 +25,8 @@ from readclade.embedding.metrics import ActorMetrics, Usage, from_row, to_row
 from readclade.embedding.ray_session import run_tasks, running_ray
 from readclade.errors import InputError, StorageError
 from readclade.prefetch import map_ahead, read_ahead
-from readclade.reads.fragments import Batch, read_batches
+from readclade.reads.batch import Batch
+from readclade.reads.fragments import read_batches
 from readclade.reads.plan import check_reads, load_reads
 from readclade.shards import store
 from readclade.shards.manifest import Manifest, Shard

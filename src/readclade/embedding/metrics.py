@@ -14,7 +14,7 @@ from dataclasses import astuple, dataclass, fields
 
 from ray.util.metrics import Counter, Gauge
 
-from readclade.reads.fragments import Batch
+from readclade.reads.batch import Batch
 from readclade.shards.manifest import Shard
 
 PREFIX = "metrics: "  # of the lines of the summary, by which the workflow finds them in the log

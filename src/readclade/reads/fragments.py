@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from os import PathLike
 
 import numba
@@ -14,32 +13,12 @@ from readclade.errors import InputError, StorageError
 from readclade.inputs.tables import Lane
 from readclade.letters import get_letters
 from readclade.reads import fastq
+from readclade.reads.batch import Batch
 from readclade.storage import locations
 
 # One batch is one row group: large enough to compress well, small enough that an actor's memory stays bounded.
 _BATCH_BASES = 8_000_000
 _ERROR_OF_QUALITY = (10 ** (-(np.arange(256) - 33) / 10)).astype(np.float64)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """n fragments of a sample, in their order.
-
-    Attributes:
-        first_fragment: id of the first one.
-        names: FASTQ names up to the first blank, without /1 and /2.
-        sequences: upper-case reads of A, C, G, T, N.
-        mates: their mates, or None for single reads.
-        error_rates: (n,) float32, mean error probability of the bases; NaN without bases.
-        bases: letters of all reads.
-    """
-
-    first_fragment: int
-    names: pa.StringArray
-    sequences: pa.StringArray
-    mates: pa.StringArray | None
-    error_rates: np.ndarray
-    bases: int
 
 
 @numba.njit(cache=True, nogil=True)

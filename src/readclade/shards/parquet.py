@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from readclade.errors import InputError
-from readclade.reads.fragments import Batch
+from readclade.reads.batch import Batch
 from readclade.shards.manifest import Manifest, Shard
 from readclade.storage.files import hash_file, replace_when_done
 

@@ -18,7 +18,7 @@ from readclade.clustering.job import Parameters, cluster_fragments
 from readclade.clustering.outputs import ResultWriter, write_clusters
 from readclade.embedders.projection import Projection
 from readclade.errors import ConfigError, InputError, ReadcladeError
-from readclade.reads.fragments import Batch
+from readclade.reads.batch import Batch
 from readclade.shards.manifest import Manifest
 from readclade.shards.parquet import write_shard
 

@@ -23,7 +23,7 @@ from readclade.errors import InputError
 from readclade.labelling.job import TAXA_COLUMNS, label_clusters
 from readclade.labelling.references import index_references
 from readclade.labelling.voters import MOST_UNITS, choose_units, count_fragments, pool_units
-from readclade.reads.fragments import Batch
+from readclade.reads.batch import Batch
 from readclade.results.cami import read_binning
 from readclade.shards.manifest import Manifest
 from readclade.shards.parquet import write_shard

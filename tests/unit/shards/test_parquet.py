@@ -12,7 +12,8 @@ import pytest
 from readclade.errors import InputError
 from readclade.inputs.tables import Lane
 from readclade.reads import fragments as fragments_module
-from readclade.reads.fragments import Batch, read_batches
+from readclade.reads.batch import Batch
+from readclade.reads.fragments import read_batches
 from readclade.reads.plan import summarise_reads
 from readclade.shards.manifest import Manifest, Shard
 from readclade.shards.parquet import get_embeddings, read_shard, write_shard
