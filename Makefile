@@ -4,8 +4,10 @@ PYTHON ?= python3
 PY := .venv/bin/python
 UV := uv==0.13.9
 PYTEST_ARGS ?=
+# Set: targets may run side by side (make -j), each with its tests in one process.
+SIDE_BY_SIDE ?=
 # Tests of one file share what they set up, so a file stays in one process; MPI tests fill the cores by themselves.
-PARALLEL := -n 2 --dist loadfile
+PARALLEL := $(if $(SIDE_BY_SIDE),,-n 2 --dist loadfile)
 DEMO := --directory demo/run --configfile demo/config.yaml
 
 # A stamp carries its lock's checksum, so a changed lock is installed again however the file's date came about.
@@ -23,7 +25,9 @@ COMPILE := $(PY) -m compileall -qq -j 0 -x '/tests/' .venv/lib || true
 unexport PYTHONPATH PYTHONHOME SNAKEMAKE_PROFILE
 
 .DEFAULT_GOAL := help
+ifeq ($(SIDE_BY_SIDE),)
 .NOTPARALLEL:
+endif
 .PHONY: help install networks networks-gpu demo test lint unit mpi workflow faults cluster amber infra system-deps lock bench clean
 
 help: ## list the targets
