@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ray.cluster_utils import Cluster
+
+from tests.workflow.fork_snakemake import fork_snakemake
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "demo"
@@ -26,6 +29,7 @@ class Project:
     inputs: Path
     directory: Path
     root: Path = ROOT
+    ray_address: str = "local"
 
     def run(
         self, *arguments: str, config: dict | None = None, samples: str = "samples.tsv", environment=(), ctrl_c_at=None
@@ -54,7 +58,11 @@ class Project:
             "--configfile",
             configfile,
         ]
+        if self.ray_address != "local" and "--set-resources" not in arguments:
+            command += ["--set-resources", *self._list_resources()]
         environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": os.environ["HOME"], **dict(environment)}
+        if {"-n", "--dry-run"} & set(arguments):
+            return fork_snakemake(list(map(str, command[1:])), self.inputs, environment, 500)
         process = subprocess.Popen(
             list(map(str, command)), cwd=self.inputs, env=environment, text=True, start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -72,6 +80,12 @@ class Project:
             os.killpg(process.pid, signal.SIGKILL)
             raise
         return subprocess.CompletedProcess(command, process.returncode, *output)
+
+    def _list_resources(self) -> list[str]:
+        """Return what the profile sets, which an option on the command line replaces, and where Ray is."""
+        profile = yaml.safe_load((self.root / "profiles/local/config.yaml").read_text())
+        rules = profile["set-resources"] | {"embed": {"ray_address": self.ray_address}}
+        return [f"{rule}:{name}={value}" for rule, values in rules.items() for name, value in values.items()]
 
     def plan(self, *arguments: str, **options) -> dict[str, int]:
         """Return the number of jobs of each rule that a run would execute."""
@@ -130,8 +144,26 @@ def inputs(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def project(tmp_path_factory, inputs) -> Project:
-    """Return a project whose workflow has run to its end; paths with blanks on purpose."""
+def ray_address():
+    """Start one Ray, which is joined by runs that are not about Ray: to start its own takes each 5 s."""
+    cluster = Cluster(
+        initialize_head=True,
+        head_node_args={
+            "num_cpus": os.cpu_count(),
+            "include_dashboard": False,
+            "object_store_memory": 100 << 20,
+        },
+    )
+    yield cluster.address
+    cluster.shutdown()
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory, inputs, ray_address) -> Project:
+    """Return a project whose workflow has run to its end, with a Ray of its own; paths with blanks on purpose.
+
+    Later runs join the Ray of the tests.
+    """
     base = tmp_path_factory.mktemp("work flow")
     shutil.copytree(inputs, base / "in puts")
     # A copy of the code, so that a test may change it.
@@ -143,7 +175,7 @@ def project(tmp_path_factory, inputs) -> Project:
     project = Project(base / "in puts", base / "a run", root)
     done = project.run()
     assert done.returncode == 0, done.stdout + done.stderr
-    return project
+    return replace(project, ray_address=ray_address)
 
 
 @pytest.fixture
@@ -154,7 +186,7 @@ def finished(project, tmp_path) -> Project:
 
 
 @pytest.fixture
-def fresh(tmp_path, inputs) -> Project:
-    """Return a project that has not run yet."""
+def fresh(tmp_path, inputs, ray_address) -> Project:
+    """Return a project that has not run yet, and joins the Ray of the tests when it does."""
     shutil.copytree(inputs, tmp_path / "inputs")
-    return Project(tmp_path / "inputs", tmp_path / "run")
+    return Project(tmp_path / "inputs", tmp_path / "run", ray_address=ray_address)
