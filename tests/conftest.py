@@ -2,11 +2,12 @@
 
 import bz2
 import gzip
+import os
 import struct
 import sys
 import uuid
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
@@ -117,6 +118,26 @@ def bucket(s3_server, monkeypatch):
     name = f"bucket-{uuid.uuid4().hex[:12]}"
     s3_server.make_client().create_bucket(Bucket=name)
     return f"s3://{name}"
+
+
+@pytest.fixture(scope="session")
+def ray_address(request) -> Iterator[str]:
+    """Start one Ray for all tests of this process that only need one; return where it is joined."""
+    from ray.cluster_utils import Cluster  # here, because the environment of tests/infra lacks it
+
+    with pytest.MonkeyPatch.context() as patch:
+        if WEED.exists():  # workers have credentials of their own: those of the place where Ray was started
+            request.getfixturevalue("s3_server").lead_here(patch, 60)
+        cluster = Cluster(
+            initialize_head=True,
+            head_node_args={
+                "num_cpus": max(2, os.cpu_count()),
+                "include_dashboard": False,
+                "object_store_memory": 100 << 20,
+            },
+        )
+    yield cluster.address
+    cluster.shutdown()
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ray.cluster_utils import Cluster
 
 from tests.workflow.fork_snakemake import fork_snakemake
 
@@ -141,21 +140,6 @@ def inputs(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("inputs") / "inputs"
     make_inputs(folder)
     return folder
-
-
-@pytest.fixture(scope="session")
-def ray_address():
-    """Start one Ray, which is joined by runs that are not about Ray: to start its own takes each 5 s."""
-    cluster = Cluster(
-        initialize_head=True,
-        head_node_args={
-            "num_cpus": os.cpu_count(),
-            "include_dashboard": False,
-            "object_store_memory": 100 << 20,
-        },
-    )
-    yield cluster.address
-    cluster.shutdown()
 
 
 @pytest.fixture(scope="session")

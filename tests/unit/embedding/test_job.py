@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 import yaml
-from ray.cluster_utils import Cluster
 
 from readclade.embedders.kmer import KmerEmbedder
 from readclade.embedders.projection import Projection
@@ -26,22 +25,11 @@ SHARDS = 5
 
 
 @pytest.fixture(scope="module")
-def address():
-    """Start one Ray for this module, which the runs join as they would join a cluster's."""
-    cluster = Cluster(
-        initialize_head=True,
-        head_node_args={"num_cpus": 2, "include_dashboard": False, "object_store_memory": 100 << 20},
-    )
-    yield cluster.address
-    cluster.shutdown()
-
-
-@pytest.fixture(scope="module")
-def run(address):
-    """Return a function that embeds on Ray."""
+def run(ray_address):
+    """Return a function that embeds on Ray, which it joins as it would join a cluster's."""
 
     def embed(reads: Path, out: Path, actors: int = 1, k: int = 4, d: int = 32, report=lambda line: None) -> Manifest:
-        return embed_reads(reads, out, "kmer", {"k": k}, d, actors, address, report)
+        return embed_reads(reads, out, "kmer", {"k": k}, d, actors, ray_address, report)
 
     return embed
 

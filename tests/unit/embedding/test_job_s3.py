@@ -9,7 +9,6 @@ import sys
 
 import pyarrow.parquet as pq
 import pytest
-from ray.cluster_utils import Cluster
 
 from readclade.embedders.kmer import KmerEmbedder
 from readclade.embedding import job
@@ -86,18 +85,9 @@ def test_compressed_reads_on_s3_give_the_shards_of_plain_ones(
     assert get_shards(tmp_path / "out/packed") == get_shards(tmp_path / "out/plain")
 
 
-def test_embed_reads_on_ray_from_s3_to_s3_gives_the_bytes_of_a_local_run(fetched, bucket, tmp_path):
-    cluster = Cluster(
-        initialize_head=True,
-        head_node_args={"num_cpus": 2, "include_dashboard": False, "object_store_memory": 100 << 20},
-    )
-    try:
-        manifest = embed_reads(fetched, f"{bucket}/shards/pairs", "kmer", {"k": 4}, 32, 2, cluster.address)
-        local = embed_reads(
-            tmp_path / "local/reads/reads.json", tmp_path / "out", "kmer", {"k": 4}, 32, 2, cluster.address
-        )
-    finally:
-        cluster.shutdown()
+def test_embed_reads_on_ray_from_s3_to_s3_gives_the_bytes_of_a_local_run(fetched, bucket, ray_address, tmp_path):
+    manifest = embed_reads(fetched, f"{bucket}/shards/pairs", "kmer", {"k": 4}, 32, 2, ray_address)
+    local = embed_reads(tmp_path / "local/reads/reads.json", tmp_path / "out", "kmer", {"k": 4}, 32, 2, ray_address)
     content = get_content(f"{bucket}/shards/pairs")
     edition = store.get_edition(manifest)
     assert sorted(content) == [
@@ -300,12 +290,12 @@ def test_embed_reads_full_local_disk_leaves_nothing_half(fetched, run_here, smal
     assert len(list(out.glob("*.parquet"))) == SHARDS
 
 
-def test_embed_fragments_names_the_file_that_fills_the_disk(fetched, small_disk, repository, tmp_path):
+def test_embed_fragments_names_the_file_that_fills_the_disk(fetched, small_disk, repository, ray_address, tmp_path):
     """The script itself, as its rule runs it: the error of an actor's disk reaches the person without a traceback."""
     (small_disk / "ballast").write_bytes(bytes((1 << 20) - 32768))
     script, out = repository / "scripts/embed_fragments.py", small_disk / "out"
     done = subprocess.run(
-        [sys.executable, script, "--actors", "2", "--reads", "reads.json", "--out", out],
+        [sys.executable, script, "--actors", "2", "--address", ray_address, "--reads", "reads.json", "--out", out],
         cwd=tmp_path / "local/reads",
         env=os.environ | {"PYTHONPATH": str(repository / "src"), "RAY_USAGE_STATS_ENABLED": "0"},
         capture_output=True,
