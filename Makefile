@@ -28,7 +28,7 @@ unexport PYTHONPATH PYTHONHOME SNAKEMAKE_PROFILE
 ifeq ($(SIDE_BY_SIDE),)
 .NOTPARALLEL:
 endif
-.PHONY: help install networks networks-gpu demo test lint unit mpi workflow faults cluster amber infra system-deps lock bench clean
+.PHONY: help install networks networks-gpu demo test lint unit mpi workflow faults cluster amber infra system-deps lock bench clean slow
 
 help: ## list the targets
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -65,6 +65,10 @@ faults: $(DEV_ENV) ## kill processes while reads are embedded, and compare every
 
 cluster: $(DEV_ENV) ## run everything through a real Slurm, S3 and Ray on this machine, with faults (as root)
 	$(PY) -m pytest $(PYTEST_ARGS) tests/cluster
+
+slow: $(DEV_ENV) ## run what takes minutes each, at the end of an issue: tests marked slow, and 60 kills
+	$(PY) -m pytest $(PYTEST_ARGS) -m slow tests/cluster
+	$(PY) -m pytest $(PYTEST_ARGS) tests/faults --kills 60 --seed 2
 
 amber: $(DEV_ENV) $(AMBER_ENV) ## compare the evaluation with AMBER's, installed in .venv-amber
 	$(PY) -m pytest $(PYTEST_ARGS) tests/amber

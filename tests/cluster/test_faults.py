@@ -147,6 +147,7 @@ def test_node_that_is_lost_fails_the_job(fault, slurm, mend):
     mend(project)
 
 
+@pytest.mark.slow
 def test_job_over_its_time_is_ended_and_the_next_attempt_has_more(staged, fault, slurm, make_profile, finish):
     cluster = {"runtime": "1 * attempt", "mem_mb": "1500 * attempt"}
     project = fault(STUCK_ONCE, profile=make_profile("limited", {"retries": 1, "set-resources": {"cluster": cluster}}))
