@@ -32,8 +32,8 @@ def call(repository):
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_help_shows_an_example_that_names_real_options(call, name):
-    done = call(name, "--help")
+def test_help_shows_an_example_that_names_real_options(call_here, name):
+    done = call_here(name, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert "\nExample, " in done.stdout
     example = re.search(rf"PYTHONPATH=\S*src .*scripts/{re.escape(name)}((?:\\\n|.)*)", done.stdout)
@@ -57,9 +57,9 @@ def test_help_shows_an_example_that_names_real_options(call, name):
         ("stage_shards.py", ["--manifest", "a", "--out", "o", "--streams", "0"], "--streams must be at least 1"),
     ],
 )
-def test_wrong_value_exits_2_and_names_the_option(call, name, arguments, message):
+def test_wrong_value_exits_2_and_names_the_option(call_here, name, arguments, message):
     sample = ["--sample", "a", "--platform", "illumina"] if name == "fetch_reads.py" else []
-    done = call(name, *sample, *arguments)
+    done = call_here(name, *sample, *arguments)
     assert done.returncode == 2
     assert message in done.stderr
 
