@@ -25,7 +25,7 @@ from readclade.reads.plan import summarise_reads
 from readclade.shards.manifest import read_manifest
 from readclade.storage import locations, s3
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(1800)]  # beside other tests, or with many kills
 
 KILLS_A_ROUND = 5
 LANES = 3

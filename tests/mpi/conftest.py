@@ -19,7 +19,7 @@ from readclade.shards.manifest import Manifest, read_manifest
 from readclade.shards.parquet import write_shard
 
 GENOMES = Path(__file__).parents[2] / "demo/genomes"
-TIMEOUT_SECONDS = 120  # a rank that waits for ever would hit this; the slowest launch takes some seconds
+TIMEOUT_SECONDS = 300  # a rank that waits for ever would hit this; the slowest launch takes some seconds, alone
 
 
 def write_sample(folder: Path, platform: str, fragments: list, sizes: list[int], projection: Projection) -> Path:
