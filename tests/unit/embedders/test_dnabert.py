@@ -9,12 +9,12 @@ import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.unit.test_embedders import COMPLEMENT, write_model
 
 from readclade import dnabert2
 from readclade.embedders.dnabert import DnabertEmbedder, choose_precision
 from readclade.embedders.windows import cut_windows, load_tokenizer, make_batches, split_chunks, tokenize
 from readclade.errors import ConfigError, InputError
+from tests.unit.embedders.test_protocol import COMPLEMENT, write_model
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
-from tests.unit.test_embedders import write_model
 
 from readclade.embedders.dnabert import DnabertEmbedder
 from readclade.embedders.windows import load_tokenizer
 from readclade.embedding.metrics import ActorMetrics, GpuSampler, Usage, from_row, to_row
 from readclade.shards.manifest import Shard
+from tests.unit.embedders.test_protocol import write_model
 
 SHARD = Shard("shard-00000.parquet", 40, 6000, 1234, "0" * 64, 0)
 

@@ -7,7 +7,7 @@ from scipy.cluster.hierarchy import average, fcluster
 from scipy.spatial.distance import pdist
 from sklearn.metrics import adjusted_rand_score
 
-from readclade.clustering import consensus
+from readclade.clustering.genomes import consensus
 from readclade.clustering.genomes.consensus import join_clusterings, merge_heaps
 
 

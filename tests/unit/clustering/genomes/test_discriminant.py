@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from readclade.clustering import discriminant
+from readclade.clustering.genomes import discriminant
 from readclade.clustering.genomes.composition import WORDS, score_groups
 
 

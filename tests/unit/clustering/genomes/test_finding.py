@@ -8,7 +8,7 @@ import pytest
 from mpi4py import MPI
 
 from benchmarks.communities.simulation import COMPLEMENT, read_fasta
-from readclade.clustering import finding
+from readclade.clustering.genomes import finding
 from readclade.clustering.genomes.composition import count_words, make_models
 from readclade.clustering.genomes.finding import Discovery, choose_cores, discover, find_places, place_fragments
 from readclade.clustering.groups.calibration import fit_calibration

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from benchmarks.communities.simulation import read_fasta
-from readclade.clustering import halves
+from readclade.clustering.groups import halves
 from readclade.clustering.groups.halves import choose_half_embedder, measure_halves
 from readclade.clustering.links.sequences import encode_sequences
 from readclade.embedders.kmer import KmerEmbedder
