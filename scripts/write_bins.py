@@ -10,8 +10,8 @@ The workflow does this where the configuration says `bins: true`. Mates stand on
 from pathlib import Path
 
 from readclade.cli import make_parser, make_reporter, run
-from readclade.results.bins import write_bins
 from readclade.reads.plan import load_reads
+from readclade.results.bins import write_bins
 
 
 def main() -> None:

@@ -13,8 +13,8 @@ from readclade.report import provenance
 from readclade.report.charts import STRATA_LINES, draw_overview, draw_sample, get_taxon_colours
 from readclade.report.drawing import Image
 from readclade.report.provenance import InputFile
+from readclade.report.run_times import read_run_time
 from readclade.report.samples import UNASSIGNED, Folders, SampleReport, gather_sample
-from readclade.results import tables
 from readclade.storage.files import write_atomically
 from readclade.taxonomy.lineage import UNCLASSIFIED
 
@@ -146,7 +146,7 @@ def write_report(
         version=provenance.get_version(),
         commit=provenance.get_commit(),
         date=date,
-        index_time=tables.read_run_time(folders.logs / "index_references/index.benchmark.tsv"),
+        index_time=read_run_time(folders.logs / "index_references/index.benchmark.tsv"),
     )
     write_atomically(out, html)
     lines = [f"{sample.name}\t{metric}\t{value}\n" for sample in samples for metric, value in sample.summary]

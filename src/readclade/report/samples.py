@@ -9,11 +9,13 @@ import pyarrow as pa
 
 from readclade.inputs.tables import Sample
 from readclade.report import drawing
+from readclade.report.run_times import read_run_time
 from readclade.results import tables
 from readclade.results.cami import read_binning
 from readclade.results.tables import Cluster
 from readclade.shards import store
 from readclade.shards.manifest import read_manifest
+from readclade.shards.vectors import read_vectors
 from readclade.taxonomy.lineage import UNCLASSIFIED
 
 UNASSIGNED = "unassigned"
@@ -121,8 +123,8 @@ def gather_sample(sample: Sample, folders: Folders, most_on_map: int) -> SampleR
         origins = read_binning(Path(sample.truth), sample.name).bins
         genome_names, codes = np.unique(list(origins.values()), return_inverse=True)
         truth = (pa.array(list(origins), pa.string()), codes)
-    ids = tables.choose_fragments(manifest.fragments, most_on_map)
-    vectors = tables.read_vectors(manifest, store.get_location(manifest, manifest_path), ids)
+    ids = choose_fragments(manifest.fragments, most_on_map)
+    vectors = read_vectors(manifest, store.get_location(manifest, manifest_path), ids)
     path = folder / "cluster/assignments.parquet"
     evaluation, genomes, strata = (folder / f"{name}.tsv" for name in ("evaluation", "genomes", "strata"))
     metrics = []
@@ -143,10 +145,17 @@ def gather_sample(sample: Sample, folders: Folders, most_on_map: int) -> SampleR
         strata=_read_strata(strata) if sample.truth and strata.exists() else [],
         genome_names=[str(name) for name in genome_names],
         run_times=[
-            (stage, tables.read_run_time(folders.logs / stage / f"{sample.name}.benchmark.tsv"))
+            (stage, read_run_time(folders.logs / stage / f"{sample.name}.benchmark.tsv"))
             for stage in _list_stages(reads, bool(sample.truth))
         ],
     )
+
+
+def choose_fragments(fragments: int, most: int) -> np.ndarray:
+    """Return the sorted ids of at most `most` fragments, always the same ones."""
+    if fragments <= most:
+        return np.arange(fragments)
+    return np.sort(np.random.default_rng(0).choice(fragments, most, replace=False))
 
 
 def _list_stages(reads: dict, has_truth: bool) -> list[str]:

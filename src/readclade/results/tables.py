@@ -17,8 +17,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from readclade.errors import InputError
-from readclade.shards.manifest import Manifest
-from readclade.storage import locations
 from readclade.taxonomy.lineage import UNCLASSIFIED
 
 _TAXA_COLUMNS = ("cluster", "size", "bases", "taxid", "name", "rank", "lineage", "confidence", "second_best")
@@ -179,46 +177,6 @@ def read_model(path: Path, d: int) -> ClusterModel:
     return ClusterModel(**arrays, parameters=parameters)
 
 
-def choose_fragments(fragments: int, most: int) -> np.ndarray:
-    """Return the sorted ids of at most `most` fragments, always the same ones."""
-    if fragments <= most:
-        return np.arange(fragments)
-    return np.sort(np.random.default_rng(0).choice(fragments, most, replace=False))
-
-
-def read_vectors(manifest: Manifest, folder: str, ids: np.ndarray) -> np.ndarray:
-    """Return the embeddings (n, d) float64 of the fragments whose ids, sorted, are given.
-
-    Args:
-        folder: of the shards, or their prefix on S3, from which only the pages that are needed come.
-
-    Raises:
-        InputError: a shard is missing or not of the manifest's form.
-    """
-    vectors = np.zeros((len(ids), manifest.d))
-    for shard in manifest.shards:
-        begin, end = np.searchsorted(ids, [shard.first_fragment, shard.first_fragment + shard.rows])
-        if begin == end:
-            continue
-        path = locations.join(folder, shard.file)
-        try:
-            with locations.open_read(path) as stream, pq.ParquetFile(stream) as file:
-                if file.metadata.num_rows != shard.rows:
-                    raise fail(f"holds {file.metadata.num_rows:,} fragments instead of {shard.rows:,}", path, "embed")
-                first = shard.first_fragment
-                for number in range(file.num_row_groups):
-                    rows = file.metadata.row_group(number).num_rows
-                    low, high = np.searchsorted(ids, [first, first + rows])
-                    if low < high:
-                        column = file.read_row_group(number, columns=["embedding"]).column(0).combine_chunks()
-                        matrix = column.flatten().to_numpy(zero_copy_only=False).reshape(rows, manifest.d)
-                        vectors[low:high] = matrix[ids[low:high] - first]
-                    first += rows
-        except (OSError, ValueError, AttributeError, pa.ArrowException) as error:
-            raise fail(f"cannot be read as a shard: {error}", path, "embed") from None
-    return vectors
-
-
 def read_assignments(
     path: Path, fragments: int, k: int, ids: np.ndarray, truth: tuple[pa.Array, np.ndarray] | None
 ) -> Assignments:
@@ -261,24 +219,6 @@ def read_assignments(
     except (OSError, KeyError, pa.ArrowException) as error:
         raise fail(f"cannot be read as a table of fragments: {error}", path, "cluster") from None
     return Assignments(clusters, is_linked, None if truth is None else confusion.reshape(genomes, k + 1))
-
-
-def read_run_time(path: Path) -> dict[str, float | None] | None:
-    """Return seconds, cpu_seconds and peak_mb of a benchmark file of Snakemake, or None where there is none."""
-    if not path.is_file():
-        return None
-    rows = read_rows(path, ("s",), path.parent.name)
-    if not rows:
-        return None
-    keys = {"seconds": "s", "cpu_seconds": "cpu_time", "peak_mb": "max_rss"}
-    return {name: _parse_number(rows[0].get(column, "")) for name, column in keys.items()}
-
-
-def _parse_number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:  # NA or - for a job that was too short to be measured
-        return None
 
 
 def _format_attribute(value: object) -> str:

@@ -14,7 +14,7 @@ import pytest
 
 from readclade.errors import ConfigError, InputError
 from readclade.report.page import write_report
-from readclade.results.tables import choose_fragments
+from readclade.report.samples import choose_fragments
 from readclade.storage.files import hash_file
 from tests.unit.report.run_folder import RunFolder, add_sample, make_run, write_config
 
