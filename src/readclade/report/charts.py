@@ -9,6 +9,7 @@ from readclade.report import drawing
 from readclade.report.drawing import Bar, Dots, Image
 from readclade.report.line_charts import Panel, draw_objective, draw_panels
 from readclade.report.samples import UNASSIGNED, SampleReport
+from readclade.results.names import get_cluster_name
 from readclade.taxonomy.lineage import UNCLASSIFIED
 
 # Bars and rows of a figure: enough for a reader, and the file stays small. The tables hold all.
@@ -124,7 +125,7 @@ def _draw_confusion(sample: SampleReport) -> Image:
     totals = np.maximum(counts.sum(axis=1), 1)
     order = sorted(kept.tolist(), key=lambda row: (counts[row, :-1].argmax() if counts.shape[1] > 1 else 0, row))
     columns = np.flatnonzero(counts[:, :-1].sum(axis=0))
-    labels = [f"c{column + 1}" for column in columns[:MOST_BARS]]
+    labels = [get_cluster_name(column) for column in columns[:MOST_BARS]]
     parts = [counts[:, columns[:MOST_BARS]]]
     for label, part in (("others", counts[:, columns[MOST_BARS:]].sum(axis=1)), ("none", counts[:, -1])):
         if part.any():
