@@ -1,6 +1,5 @@
 """The catalog's tables are what the code writes, and the saved queries answer over real files of it."""
 
-import ast
 import re
 import subprocess
 import sys
@@ -16,22 +15,14 @@ from infra.catalog.write_tables import get_arrow_schema, write_tables
 from infra.storage.stack import make_storage
 from infra.template import ROOT
 from readclade.errors import InputError
+from readclade.results.assignments import SCHEMA
+from readclade.results.taxa import COLUMNS as TAXA_COLUMNS
 from tests.infra.resolve import Resolver
 
 TAXA = (
     "cluster\tsize\tbases\ttaxid\tname\trank\tlineage\tconfidence\tsecond_best\n"
     "c1\t3\t450\t666\tVibrio cholerae\tspecies\td__Bacteria;s__Vibrio cholerae\t0.9002\tLambdavirus lambda (0.10)\n"
     "c2\t1\t150\t\tunclassified\t\t\t0.0000\t\n"
-)
-ASSIGNMENTS = pa.schema(
-    [
-        pa.field("fragment", pa.int64(), nullable=False),
-        pa.field("name", pa.string(), nullable=False),
-        pa.field("group", pa.int64(), nullable=False),
-        pa.field("cluster", pa.int32(), nullable=False),
-        pa.field("distance", pa.float32(), nullable=False),
-        pa.field("margin", pa.float32(), nullable=False),
-    ]
 )
 KINDS = {"int64": "bigint", "int32": "int", "string": "string", "float32": "float"}
 
@@ -43,7 +34,7 @@ def results(tmp_path):
     for sample in ("pairs", "soil"):
         (folder / sample / "cluster").mkdir(parents=True)
         rows = [[0, 1, 2, 3, 4], list("abcde"), [0, 0, 2, 3, 4], [0, 0, 0, 1, -1], [0.1] * 5, [0.5, 0.9, 0.1, 0.2, 0.0]]
-        table = pa.table([pa.array(r, f.type) for r, f in zip(rows, ASSIGNMENTS, strict=True)], schema=ASSIGNMENTS)
+        table = pa.table([pa.array(r, f.type) for r, f in zip(rows, SCHEMA, strict=True)], schema=SCHEMA)
         pq.write_table(table, folder / sample / SOURCES["assignments"])
         (folder / sample / "taxa.tsv").write_text(TAXA)
     (folder / "pairs/evaluation.tsv").write_text("metric\tvalue\nari\t0.9088\npurity\t0.9366\ncompleteness\t1\n")
@@ -155,17 +146,16 @@ def test_command_names_a_folder_without_results(tmp_path):
 
 
 def find_fields(path):
-    """Return the columns of a schema in the source: what imports MPI or HDF5 cannot be imported here."""
+    """Return the columns of a schema in the source: what imports the readers of FASTQ cannot be imported here."""
     fields = re.findall(r'pa\.field\("(\w+)", pa\.(\w+)\(', (ROOT / path).read_text())
     return {name: KINDS.get(kind, kind) for name, kind in fields}
 
 
 def test_columns_are_what_the_code_writes():
-    assignments = {"sample": "string", **find_fields("src/readclade/clustering/outputs.py")}
-    assert assignments == COLUMNS["assignments"]
+    written = [("sample", pa.string()), *((field.name, field.type) for field in SCHEMA)]
+    assert [(field.name, field.type) for field in get_arrow_schema("assignments")] == written
     assert find_fields("src/readclade/shards/parquet.py") == {**COLUMNS["shards"], "embedding": "list_"}
-    (taxa,) = re.findall(r"^TAXA_COLUMNS = (\(.*?\))$", (ROOT / "src/readclade/labelling/job.py").read_text(), re.M)
-    assert ["sample", *ast.literal_eval(taxa)] == list(COLUMNS["taxa"])
+    assert ["sample", *TAXA_COLUMNS] == list(COLUMNS["taxa"])
 
 
 @pytest.fixture(scope="module")

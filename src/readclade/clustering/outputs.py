@@ -4,7 +4,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,18 +15,10 @@ from readclade.clustering.groups.calibration import LATTICE_STEPS, Calibration
 from readclade.clustering.inputs import Entry, Part
 from readclade.clustering.ranks.communicator import sum_integers
 from readclade.clustering.ranks.exchange import Layout, look_up
+from readclade.results.assignments import make_rows, open_assignments
+from readclade.results.binning import open_binning
+from readclade.results.clusters import write_clusters
 from readclade.storage.files import remove_leftovers, replace_when_done
-
-_SCHEMA = pa.schema(
-    [
-        pa.field("fragment", pa.int64(), nullable=False),
-        pa.field("name", pa.string(), nullable=False),
-        pa.field("group", pa.int64(), nullable=False),
-        pa.field("cluster", pa.int32(), nullable=False),
-        pa.field("distance", pa.float32(), nullable=False),
-        pa.field("margin", pa.float32(), nullable=False),
-    ]
-)
 
 
 class ResultWriter:
@@ -37,17 +28,13 @@ class ResultWriter:
         self._stack = ExitStack()
         parquet = self._stack.enter_context(replace_when_done(out / "assignments.parquet"))
         binning = self._stack.enter_context(replace_when_done(out / "binning.tsv"))
-        self._text = self._stack.enter_context(binning.open("w", encoding="utf-8"))
-        self._parquet = self._stack.enter_context(pq.ParquetWriter(parquet, _SCHEMA, compression="zstd"))
-        self._text.write(f"@Version:0.9.1\n@SampleID:{sample}\n@@SEQUENCEID\tBINID\n")
+        self._add_rows = self._stack.enter_context(open_assignments(parquet))
+        self._add_names = self._stack.enter_context(open_binning(binning, sample))
 
-    def add(self, table: pa.Table) -> None:
+    def add(self, rows: pa.Table) -> None:
         """Append the fragments of one shard, in order."""
-        self._parquet.write_table(table.cast(_SCHEMA))
-        names, clusters = table.column("name").to_pylist(), table.column("cluster").to_pylist()
-        self._text.writelines(
-            f"{name}\tc{cluster + 1}\n" for name, cluster in zip(names, clusters, strict=True) if cluster >= 0
-        )
+        self._add_rows(rows)
+        self._add_names(rows.column("name").to_pylist(), rows.column("cluster").to_pylist())
 
     def finish(self) -> None:
         """Close both files and give them their names."""
@@ -120,14 +107,15 @@ def write_outcome(
             if writer is not None:
                 writer.add(table)
         if writer is not None:
-            arrays = {
-                "centroids": centroids / LATTICE_STEPS,
-                "sizes": sizes,
-                "bases": bases,
-                "homology": np.full(k, np.nan) if outcome.homology is None else outcome.homology[order],
-                "objective": outcome.objectives / LATTICE_STEPS**2,
-            }
-            write_clusters(out, arrays, outcome.calibration, description)
+            arrays = _describe_clusters(
+                outcome.calibration,
+                centroids / LATTICE_STEPS,
+                np.full(k, np.nan) if outcome.homology is None else outcome.homology[order],
+                sizes=sizes,
+                bases=bases,
+                objective=outcome.objectives / LATTICE_STEPS**2,
+            )
+            write_clusters(out / "clusters.h5", arrays, description)
             writer.finish()
     finally:
         if writer is not None:
@@ -170,54 +158,25 @@ def _measure_groups(layout: Layout, labels, roots, points: Points, k: int) -> tu
     return centroids, result[:, 0] / LATTICE_STEPS, result[:, 1] / LATTICE_STEPS
 
 
-def write_clusters(out: Path, arrays: dict[str, np.ndarray], calibration: Calibration, attributes: dict) -> None:
-    """Write clusters.h5, which opens as netCDF-4 too: every dataset has named dimensions.
-
-    Args:
-        arrays: centroids (k, r) in calibrated units, sizes (k,) fragments, bases (k,), homology (k,) share, NaN where
-            not measured, objective (iterations,).
-        calibration: written beside them, and used for the centroids in the space of the embeddings.
-        attributes: parameters, as numbers and strings.
-    """
-    centroids = calibration.mean + arrays["centroids"] @ calibration.back.T
-    datasets = {
-        "centroids": (centroids, ("cluster", "dimension")),
-        "calibrated_centroids": (arrays["centroids"], ("cluster", "direction")),
-        "sizes": (arrays["sizes"], ("cluster",)),
-        "bases": (arrays["bases"], ("cluster",)),
-        "homology": (arrays["homology"], ("cluster",)),
-        "two_relatives": ((arrays["homology"] >= TWO_RELATIVES).astype(np.uint8), ("cluster",)),
-        "objective": (arrays["objective"], ("iteration",)),
-        "mean": (calibration.mean, ("dimension",)),
-        "calibration": (calibration.directions, ("dimension", "direction")),
+def _describe_clusters(
+    calibration: Calibration, centroids: np.ndarray, homology: np.ndarray, **others: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return the arrays of clusters.h5, from centroids (k, r) in calibrated units among others."""
+    return {
+        "centroids": calibration.mean + centroids @ calibration.back.T,
+        "calibrated_centroids": centroids,
+        "homology": homology,
+        "two_relatives": (homology >= TWO_RELATIVES).astype(np.uint8),
+        "mean": calibration.mean,
+        "calibration": calibration.directions,
+        **others,
     }
-    with replace_when_done(out / "clusters.h5") as temporary, h5py.File(temporary, "w") as file:
-        scales = {}
-        for data, dimensions in datasets.values():
-            for dimension, length in zip(dimensions, data.shape, strict=True):
-                if dimension not in scales:
-                    scales[dimension] = file.create_dataset(dimension, data=np.arange(length))
-                    scales[dimension].make_scale(dimension)
-        for name, (data, dimensions) in datasets.items():
-            dataset = file.create_dataset(name, data=data)
-            for axis, dimension in enumerate(dimensions):
-                dataset.dims[axis].attach_scale(scales[dimension])
-        for name, value in attributes.items():
-            file.attrs[name] = value
 
 
 def _make_table(entry: Entry, roots, labels, distance, margin) -> pa.Table:
     names = pq.read_table(entry.folder / entry.shard.file, columns=["fragment", "name"])
-    return pa.table(
-        {
-            "fragment": names.column("fragment").to_numpy() + entry.offset,
-            "name": names.column("name"),
-            "group": roots,
-            "cluster": labels.astype(np.int32),
-            "distance": distance.astype(np.float32),
-            "margin": margin.astype(np.float32),
-        }
-    )
+    fragments = names.column("fragment").to_numpy() + entry.offset
+    return make_rows(fragments, names.column("name"), roots, labels, distance, margin)
 
 
 def _send_to_root(comm: MPI.Comm, table: pa.Table | None, owner: int) -> pa.Table | None:

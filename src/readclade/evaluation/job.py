@@ -3,14 +3,11 @@
 The figures themselves stand in `agreement` and `strata`; docs/evaluation.md defines them.
 """
 
-import csv
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from readclade.errors import InputError
 from readclade.evaluation.agreement import (
@@ -23,9 +20,12 @@ from readclade.evaluation.agreement import (
 )
 from readclade.evaluation.subsets import format_strata, measure_strata
 from readclade.inputs.tables import Reference, read_references
+from readclade.results.assignments import iterate_names
 from readclade.results.cami import Binning, read_binning
+from readclade.results.names import get_cluster_name
+from readclade.results.taxa import read_unclassified
 from readclade.storage.files import write_atomically
-from readclade.taxonomy.lineage import RANKS, UNCLASSIFIED
+from readclade.taxonomy.lineage import RANKS
 
 Figures = dict[str, float | int]
 _GENUS = RANKS.index("genus")
@@ -67,11 +67,11 @@ def evaluate_clusters(
     entries = None if references is None else read_references(references)
     comparison, figures = _measure(expected, names, clusters, entries, report)
     if expected.taxids:
-        nameless = None if taxa is None else _read_unclassified(taxa)
+        nameless = None if taxa is None else read_unclassified(taxa)
         figures |= measure_labels(
             [expected.taxids[name] for name in names],
             labels,
-            None if nameless is None else [cluster < 0 or f"c{cluster + 1}" in nameless for cluster in clusters],
+            None if nameless is None else [cluster < 0 or cluster in nameless for cluster in clusters],
             None if entries is None else {str(entry.taxid) for entry in entries},
         )
     _write_table(out, ["value"], [figures])
@@ -161,11 +161,10 @@ def _find_genera(truth: Binning, names: list[str], references: list[Reference] |
 
 
 def _read_assignments(path: Path) -> tuple[list[str], np.ndarray]:
-    try:
-        table = pq.read_table(path, columns=["name", "cluster"])
-    except (OSError, pa.ArrowInvalid) as error:
-        raise InputError(f"cannot be read: {error}", path=path, remedy="run `cluster` for this sample") from None
-    return table.column("name").to_pylist(), table.column("cluster").to_numpy()
+    """Return the names and the clusters of all fragments."""
+    batches = list(iterate_names(path))
+    names = [name for batch, _ in batches for name in batch]
+    return names, np.concatenate([np.zeros(0, np.int32), *(clusters for _, clusters in batches)])
 
 
 def _check_names(truth: Binning, names: list[str], truth_path: Path, assignments: Path) -> None:
@@ -228,7 +227,7 @@ def _drop_mates(names: set[str]) -> set[str]:
 def _read_labels(path: Path, sample: str, names: list[str], clusters: np.ndarray) -> list[str]:
     """Return the taxid of each fragment's cluster, "" where there is none."""
     binning = read_binning(path, sample)
-    bins = {name: f"c{cluster + 1}" for name, cluster in zip(names, clusters, strict=True) if cluster >= 0}
+    bins = {name: get_cluster_name(cluster) for name, cluster in zip(names, clusters, strict=True) if cluster >= 0}
     if bins != binning.bins:
         raise InputError(
             f"its {len(binning.bins):,} fragments or their clusters are not those of the {len(bins):,} assigned ones",
@@ -236,16 +235,6 @@ def _read_labels(path: Path, sample: str, names: list[str], clusters: np.ndarray
             remedy="run `label` again after `cluster`",
         )
     return [binning.taxids.get(name, "") for name in names]
-
-
-def _read_unclassified(path: Path) -> set[str]:
-    """Return the clusters without a name."""
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-            return {row["cluster"] for row in rows if row["name"] == UNCLASSIFIED}
-    except (OSError, KeyError) as error:
-        raise InputError(f"is no table of taxa: {error}", path=path, remedy="run `label` for this sample") from None
 
 
 def _write_table(path: Path, columns: list[str], figures: list[Figures]) -> None:
@@ -275,7 +264,7 @@ def _describe_genomes(comparison: Comparison) -> str:
     """Return genomes.tsv: the cluster that holds most of each genome, and how well it matches it."""
     lines = ["genome\tfragments\tbest_cluster\tprecision\trecall\tf1"]
     lines += [
-        f"{match.origin}\t{match.fragments}\t{f'c{match.cluster + 1}' if match.cluster >= 0 else ''}"
+        f"{match.origin}\t{match.fragments}\t{get_cluster_name(match.cluster) if match.cluster >= 0 else ''}"
         f"\t{match.precision:.4f}\t{match.recall:.4f}\t{match.f1:.4f}"
         for match in match_clusters(comparison)
     ]

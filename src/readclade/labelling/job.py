@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from readclade.embedders.projection import Projection
@@ -16,12 +15,13 @@ from readclade.errors import InputError
 from readclade.labelling.neighbours import ReferenceSpace
 from readclade.labelling.references import check_embedder, read_index
 from readclade.labelling.voters import Units, choose_units, count_fragments, pool_units
-from readclade.results.cami import write_binning, write_profile
+from readclade.results.binning import write_binning
+from readclade.results.cami import write_profile
+from readclade.results.clusters import read_sizes
+from readclade.results.taxa import Cluster, write_taxa
 from readclade.shards.manifest import read_manifest
-from readclade.storage.files import write_atomically
 from readclade.taxonomy.lineage import UNCLASSIFIED, Taxon, find_runner_up, find_supported, format_lineage, get_lowest
 
-TAXA_COLUMNS = ("cluster", "size", "bases", "taxid", "name", "rank", "lineage", "confidence", "second_best")
 # A cluster with fewer bases than this is too little evidence for half of its votes.
 _EVIDENCE_BP = 5000
 # How sharply the confidence falls around the limit of novelty, where it is halved.
@@ -115,7 +115,8 @@ def label_clusters(
     labels = []
     for begin, end in pairwise(begins):
         labels.append(name_cluster(space, units.vectors[begin:end], units.bases[begin:end], support))
-    _write_taxa(out / "taxa.tsv", labels, sizes, bases)
+    rows = map(_describe, range(len(labels)), labels, sizes.tolist(), bases.tolist())
+    write_taxa(out / "taxa.tsv", list(rows))
     write_binning(out / "binning.tsv", manifest.sample, assignments, [label.taxid for label in labels])
     shares: dict[Taxon, float] = {}
     for label, count in zip(labels, bases, strict=True):
@@ -134,11 +135,7 @@ def label_clusters(
 
 def _read_sizes(clusters: Path, assignments: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return fragments and bases of each cluster."""
-    try:
-        with h5py.File(clusters) as file:
-            sizes, bases = file["sizes"][:], file["bases"][:]
-    except (OSError, KeyError) as error:
-        raise InputError(f"cannot be read: {error}", path=clusters, remedy="run `cluster` for this sample") from None
+    sizes, bases = read_sizes(clusters)
     counts = count_fragments(assignments)
     counts = np.concatenate([counts, np.zeros(max(0, len(sizes) - len(counts)), np.int64)])
     if not np.array_equal(counts, sizes):
@@ -158,15 +155,8 @@ def _get_typical_size(units: Units) -> float:
     return float(order[np.searchsorted(np.cumsum(order), order.sum() / 2)])
 
 
-def _write_taxa(path: Path, labels: list[Label], sizes: np.ndarray, bases: np.ndarray) -> None:
-    lines = ["\t".join(TAXA_COLUMNS)]
-    for i, label in enumerate(labels):
-        taxon = label.taxon
-        name, rank, lineage = (UNCLASSIFIED, "", "") if taxon is None else _describe(taxon)
-        cells = [f"c{i + 1}", sizes[i], bases[i], label.taxid, name, rank, lineage]
-        lines.append("\t".join(map(str, [*cells, f"{label.confidence:.4f}", label.second_best])))
-    write_atomically(path, "\n".join(lines) + "\n")
-
-
-def _describe(taxon: Taxon) -> tuple[str, str, str]:
-    return taxon.name, taxon.rank, format_lineage(taxon.path)
+def _describe(number: int, label: Label, size: int, bases: int) -> Cluster:
+    """Return the row of a cluster in taxa.tsv."""
+    taxon = label.taxon
+    described = (UNCLASSIFIED, "", "") if taxon is None else (taxon.name, taxon.rank, format_lineage(taxon.path))
+    return Cluster(number, size, bases, label.taxid, *described, label.confidence, label.second_best)

@@ -5,23 +5,21 @@ linked to none. Fragments are not thrown together beyond that: where clusters ar
 fragments resembles an organism that none of them comes from.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from readclade.errors import InputError
 from readclade.hashing import scramble
+from readclade.results.assignments import iterate_groups
 from readclade.shards.manifest import Manifest
 from readclade.shards.parquet import get_embeddings, read_shard
 
 # More units than this do not change a share of votes by more than 1 %.
 MOST_UNITS = 2000
-_ROWS = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class Units:
 def count_fragments(assignments: Path) -> np.ndarray:
     """Return how many fragments each cluster has, up to the last cluster that has any."""
     counts = np.zeros(0, np.int64)
-    for clusters, _ in _iterate_assignments(assignments):
+    for clusters, _ in iterate_groups(assignments):
         more = np.bincount(clusters[clusters >= 0])
         longer, shorter = (counts, more) if len(counts) > len(more) else (more, counts)
         counts = longer.copy()
@@ -60,7 +58,7 @@ def choose_units(assignments: Path, most: int = MOST_UNITS) -> np.ndarray:
         (n, 2) int64: cluster and group, sorted.
     """
     chosen = np.zeros((0, 2), np.int64)
-    for clusters, groups in _iterate_assignments(assignments):
+    for clusters, groups in iterate_groups(assignments):
         known = clusters >= 0
         pairs = np.unique(np.concatenate([chosen, np.stack([clusters[known], groups[known]], axis=1)]), axis=0)
         order = np.lexsort((scramble(pairs[:, 1]), pairs[:, 0]))
@@ -83,7 +81,7 @@ def pool_units(manifest: Manifest, folder: Path, assignments: Path, chosen: np.n
     """
     sums = np.zeros((len(chosen), manifest.d))
     bases = np.zeros(len(chosen), np.int64)
-    rows = _iterate_assignments(assignments)
+    rows = iterate_groups(assignments)
     clusters, groups = np.zeros(0, np.int64), np.zeros(0, np.int64)
     stride = manifest.fragments  # a group is named by a fragment
     keys = chosen[:, 0] * stride + chosen[:, 1]
@@ -108,15 +106,6 @@ def pool_units(manifest: Manifest, folder: Path, assignments: Path, chosen: np.n
         raise _misfit(assignments, manifest)
     known = np.flatnonzero(bases)
     return Units(chosen[known, 0], sums[known] / bases[known, None], bases[known])
-
-
-def _iterate_assignments(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(_ROWS, columns=["cluster", "group"]):
-                yield batch.column("cluster").to_numpy().astype(np.int64), batch.column("group").to_numpy()
-    except (OSError, pa.ArrowInvalid, KeyError) as error:
-        raise InputError(f"cannot be read: {error}", path=path, remedy="run `cluster` for this sample") from None
 
 
 def _count_letters(table: pa.Table, column: str) -> np.ndarray:

@@ -11,8 +11,10 @@ from readclade.inputs.tables import Sample
 from readclade.report import drawing
 from readclade.report.run_times import read_run_time
 from readclade.results import tables
+from readclade.results.assignments import Assignments, read_assignments
 from readclade.results.cami import read_binning
-from readclade.results.tables import Cluster
+from readclade.results.clusters import ClusterModel, read_model
+from readclade.results.taxa import Cluster, read_taxa
 from readclade.shards import store
 from readclade.shards.manifest import read_manifest
 from readclade.shards.vectors import read_vectors
@@ -57,10 +59,10 @@ class SampleReport:
     name: str
     reads: dict
     embedder: dict
-    model: tables.ClusterModel
+    model: ClusterModel
     clusters: list[Cluster]
     taxa: list[Taxon]
-    assignments: tables.Assignments
+    assignments: Assignments
     map_ids: np.ndarray
     places: np.ndarray
     evaluation: dict[str, str]
@@ -116,8 +118,8 @@ def gather_sample(sample: Sample, folders: Folders, most_on_map: int) -> SampleR
     if manifest.fragments != reads["fragments"]:
         message = f"lists {manifest.fragments:,} fragments, but reads.json {reads['fragments']:,}"
         raise tables.fail(message, manifest_path, "embed")
-    model = tables.read_model(folder / "cluster/clusters.h5", manifest.d)
-    clusters = [cluster for cluster in tables.read_clusters(folder / "taxa.tsv", model) if cluster.size]
+    model = read_model(folder / "cluster/clusters.h5", manifest.d)
+    clusters = [cluster for cluster in read_taxa(folder / "taxa.tsv", model.sizes) if cluster.size]
     truth, genome_names = None, []
     if sample.truth:
         origins = read_binning(Path(sample.truth), sample.name).bins
@@ -137,7 +139,7 @@ def gather_sample(sample: Sample, folders: Folders, most_on_map: int) -> SampleR
         model=model,
         clusters=clusters,
         taxa=_sum_taxa(clusters, reads["bases"]),
-        assignments=tables.read_assignments(path, manifest.fragments, len(model.sizes), ids, truth),
+        assignments=read_assignments(path, manifest.fragments, len(model.sizes), ids, truth),
         map_ids=ids,
         places=drawing.lay_out((vectors - model.mean) @ model.calibration),
         evaluation={row["metric"]: row["value"] for row in metrics},

@@ -4,12 +4,13 @@ import shutil
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-import pyarrow.parquet as pq
 from isal import igzip
 
 from readclade.errors import InputError
 from readclade.inputs.tables import Lane
 from readclade.reads import fastq
+from readclade.results.assignments import iterate_names
+from readclade.results.names import get_cluster_name
 
 
 def write_bins(reads: dict, assignments: Path, out: Path) -> dict[str, int]:
@@ -35,7 +36,11 @@ def write_bins(reads: dict, assignments: Path, out: Path) -> dict[str, int]:
     try:
         with ExitStack() as stack:
             files = {}
-            rows = _iterate_assignments(assignments)
+            rows = (
+                row
+                for names, clusters in iterate_names(assignments)
+                for row in zip(names, clusters.tolist(), strict=True)
+            )
             for record, mate in _iterate_fragments(reads):
                 name, cluster = next(rows, (None, None))
                 if name != fastq.get_fragment_name(record):
@@ -46,7 +51,7 @@ def write_bins(reads: dict, assignments: Path, out: Path) -> dict[str, int]:
                     )
                 if cluster < 0:
                     continue
-                file_name = f"c{cluster + 1}.fastq.gz"
+                file_name = f"{get_cluster_name(cluster)}.fastq.gz"
                 if file_name not in files:
                     files[file_name] = stack.enter_context(igzip.open(temporary / file_name, "wb"))
                     counts[file_name] = 0
@@ -59,11 +64,6 @@ def write_bins(reads: dict, assignments: Path, out: Path) -> dict[str, int]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return counts
-
-
-def _iterate_assignments(path: Path):
-    for batch in pq.ParquetFile(path).iter_batches(columns=["name", "cluster"]):
-        yield from zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True)
 
 
 def _iterate_fragments(reads: dict):

@@ -1,23 +1,20 @@
-"""CAMI's files: bioboxes binning (read and written) and profiling (written), version 0.9.1.
+"""CAMI's files: bioboxes binning (read; `binning` writes it) and profiling (written), version 0.9.1.
 
 Source: https://github.com/bioboxes/rfc/tree/master/data-format
 """
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from readclade.errors import InputError
+from readclade.results.binning import VERSION
 from readclade.storage.files import open_text, replace_when_done
 from readclade.taxonomy.lineage import RANKS, Taxon, get_taxa, split_lineage
 
-_VERSION = "0.9.1"
 # CAMI calls the highest rank by NCBI's older name.
 _PROFILE_RANKS = ("superkingdom", *RANKS[1:])
-_ROWS = 1 << 16
 _FORM = "give a CAMI binning file: @Version, @SampleID, then @@SEQUENCEID, BINID and TAXID separated by tabs"
 
 
@@ -141,28 +138,6 @@ def _parse_lineage(path: Path, line: int, text: str) -> tuple[str, ...]:
         raise InputError(error.message, path=path, line=line, remedy=error.remedy) from None
 
 
-def write_binning(path: Path, sample: str, assignments: Path, taxids: Sequence[str]) -> None:
-    """Write a binning file with one row for each assigned fragment.
-
-    Args:
-        assignments: assignments.parquet of the cluster stage.
-        taxids: by cluster, "" where it has none.
-    """
-    with (
-        replace_when_done(path) as temporary,
-        open(temporary, "w", encoding="utf-8") as file,
-        pq.ParquetFile(assignments) as parquet,
-    ):
-        file.write(f"@Version:{_VERSION}\n@SampleID:{sample}\n@@SEQUENCEID\tBINID\tTAXID\n")
-        for batch in parquet.iter_batches(_ROWS, columns=["name", "cluster"]):
-            names, clusters = (column.to_pylist() for column in batch.columns)
-            file.writelines(
-                f"{name}\tc{cluster + 1}\t{taxids[cluster]}\n"
-                for name, cluster in zip(names, clusters, strict=True)
-                if cluster >= 0
-            )
-
-
 def write_profile(path: Path, sample: str, shares: Mapping[Taxon, float], taxids: Mapping[Taxon, str]) -> None:
     """Write a profile: the share of every taxon at every rank.
 
@@ -182,7 +157,7 @@ def write_profile(path: Path, sample: str, shares: Mapping[Taxon, float], taxids
         return taxids.get(taxon) or taxon.element
 
     with replace_when_done(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        file.write(f"@SampleID:{sample}\n@Version:{_VERSION}\n@Ranks:{'|'.join(_PROFILE_RANKS)}\n")
+        file.write(f"@SampleID:{sample}\n@Version:{VERSION}\n@Ranks:{'|'.join(_PROFILE_RANKS)}\n")
         file.write("@@TAXID\tRANK\tTAXPATH\tTAXPATHSN\tPERCENTAGE\n")
         for taxon in sorted(sums, key=lambda taxon: (len(taxon.path), -sums[taxon], taxon.path)):
             above = {len(other.path): get_id(other) for other in get_taxa(taxon.path)}

@@ -13,12 +13,13 @@ import pytest
 from mpi4py import MPI
 
 from readclade.clustering import outputs
-from readclade.clustering.groups.calibration import LATTICE_STEPS, Calibration
+from readclade.clustering.groups.calibration import LATTICE_STEPS
 from readclade.clustering.job import Parameters, cluster_fragments
-from readclade.clustering.outputs import ResultWriter, write_clusters
+from readclade.clustering.outputs import ResultWriter
 from readclade.embedders.projection import Projection
 from readclade.errors import ConfigError, InputError, ReadcladeError
 from readclade.reads.batch import Batch
+from readclade.results import assignments
 from readclade.shards.manifest import Manifest
 from readclade.shards.parquet import write_shard
 
@@ -406,7 +407,7 @@ def test_result_writer_leaves_nothing_when_it_cannot_begin(tmp_path, monkeypatch
     def fail(*arguments, **options):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(outputs.pq, "ParquetWriter", fail)
+    monkeypatch.setattr(assignments.pq, "ParquetWriter", fail)
     with pytest.raises(OSError, match="No space left"):
         ResultWriter(tmp_path, "s")
     assert list_files(tmp_path) == []
@@ -418,22 +419,6 @@ def test_result_writer_keeps_an_older_result_until_it_finishes(tmp_path):
     writer.close()
     assert list_files(tmp_path) == ["binning.tsv"]
     assert (tmp_path / "binning.tsv").read_text() == "older"
-
-
-def test_write_clusters_leaves_nothing_when_it_fails(tmp_path):
-    arrays = {
-        "centroids": np.zeros((2, 1)),
-        "sizes": np.ones(2, np.int64),
-        "bases": np.ones(2, np.int64),
-        "homology": np.zeros(2),
-        "objective": np.zeros(1),
-    }
-    calibration = Calibration(np.zeros(3), np.ones((3, 1)), np.ones((3, 1)), True)
-    with pytest.raises(TypeError):
-        write_clusters(tmp_path, arrays, calibration, {"odd": object()})
-    assert list_files(tmp_path) == []
-    write_clusters(tmp_path, arrays, calibration, {"even": 2})
-    assert list_files(tmp_path) == ["clusters.h5"]
 
 
 @pytest.mark.parametrize("name", ["write_clusters", "_make_table"])

@@ -25,7 +25,7 @@ from readclade.evaluation.agreement import (
 )
 from readclade.evaluation.job import evaluate_binnings, evaluate_clusters
 from readclade.evaluation.subsets import get_edges, measure_strata
-from readclade.results.cami import write_binning
+from readclade.results.binning import write_binning
 
 NAMES = [f"r{i}" for i in range(8)]
 GENOMES = ["A", "A", "A", "A", "B", "B", "B", "C"]

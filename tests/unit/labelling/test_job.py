@@ -20,10 +20,11 @@ from sklearn.decomposition import PCA
 from readclade.embedders.projection import fit_projection
 from readclade.embedders.protocol import get_embedder
 from readclade.errors import InputError
-from readclade.labelling.job import TAXA_COLUMNS, label_clusters
+from readclade.labelling.job import label_clusters
 from readclade.labelling.references import index_references
 from readclade.labelling.voters import MOST_UNITS, choose_units, count_fragments, pool_units
 from readclade.reads.batch import Batch
+from readclade.results import taxa
 from readclade.results.cami import read_binning
 from readclade.shards.manifest import Manifest
 from readclade.shards.parquet import write_shard
@@ -254,7 +255,7 @@ def test_a_new_species_of_a_known_genus_gets_the_genus_or_nothing(spread, genera
 def test_outputs_agree_with_each_other(long, index, label, tmp_path):
     taxids, clusters = get_true_clusters(long)
     rows = label(long, clusters, index())
-    assert (tmp_path / "taxa.tsv").read_text().splitlines()[0].split("\t") == list(TAXA_COLUMNS)
+    assert (tmp_path / "taxa.tsv").read_text().splitlines()[0].split("\t") == list(taxa.COLUMNS)
     assert [row["cluster"] for row in rows] == [f"c{i + 1}" for i in range(len(taxids))]
     assert sum(int(row["size"]) for row in rows) == long.manifest.fragments
     assert sum(int(row["bases"]) for row in rows) == long.manifest.bases

@@ -3,12 +3,10 @@
 import gzip
 import re
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from readclade.errors import InputError
-from readclade.results.cami import read_binning, write_binning, write_profile
+from readclade.results.cami import read_binning, write_profile
 from readclade.taxonomy.lineage import Taxon
 
 VIBRIO = ("Bacteria", "Pseudomonadota", "Gammaproteobacteria", "Vibrionales", "Vibrionaceae", "Vibrio", "V. cholerae")
@@ -128,15 +126,6 @@ def test_read_binning_refuses_damaged_files(tmp_path):
     path.write_bytes(b"\xff\xfe\xff")
     with pytest.raises(InputError, match="is not UTF-8 text"):
         read_binning(path, "s")
-
-
-def test_write_binning_has_a_row_for_each_assigned_fragment(tmp_path):
-    table = pa.table({"name": ["a", "b", "c"], "cluster": pa.array([1, -1, 0], pa.int32())})
-    pq.write_table(table, tmp_path / "assignments.parquet")
-    write_binning(tmp_path / "binning.tsv", "s", tmp_path / "assignments.parquet", ["666", ""])
-    text = (tmp_path / "binning.tsv").read_text()
-    assert text == "@Version:0.9.1\n@SampleID:s\n@@SEQUENCEID\tBINID\tTAXID\na\tc2\t\nc\tc1\t666\n"
-    assert read_binning(tmp_path / "binning.tsv", "s").taxids == {"a": "", "c": "666"}
 
 
 def test_write_profile_sums_up_every_rank(tmp_path):
