@@ -20,6 +20,7 @@ from scipy.sparse.csgraph import connected_components
 from readclade.errors import ConfigError, InputError
 from readclade.inputs.tables import Sample, read_samples
 from readclade.report.provenance import get_version
+from readclade.results.binning import open_binning
 
 ROOT = Path(__file__).parents[1]
 _PYTHON = sys.executable
@@ -100,11 +101,8 @@ def get_sample(table: Path, name: str) -> Sample:
 
 def write_binning(path: Path, sample: str, names: Sequence[str], clusters: np.ndarray) -> None:
     """Write a CAMI binning file; fragments of cluster -1 have no row."""
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(f"@Version:0.9.1\n@SampleID:{sample}\n@@SEQUENCEID\tBINID\n")
-        file.writelines(
-            f"{name}\tc{cluster + 1}\n" for name, cluster in zip(names, clusters.tolist(), strict=True) if cluster >= 0
-        )
+    with open_binning(path, sample) as add:
+        add(names, clusters.tolist())
 
 
 def parse_linclust(lines: Iterable[str]) -> tuple[list[int], list[str]]:
