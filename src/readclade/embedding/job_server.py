@@ -44,7 +44,7 @@ class JobServer(JobSubmissionClient):
 
 
 @dataclass(frozen=True)
-class Cluster:
+class RayCluster:
     """What the cluster behind a job server is.
 
     Attributes:
@@ -113,7 +113,7 @@ def connect(address: str) -> JobServer:
         ) from None
 
 
-def check_cluster(server: JobServer, address: str, gpus: float) -> Cluster:
+def check_cluster(server: JobServer, address: str, gpus: float) -> RayCluster:
     """Refuse a cluster that cannot run our job, before anything is sent to it.
 
     Args:
@@ -140,14 +140,14 @@ def check_cluster(server: JobServer, address: str, gpus: float) -> Cluster:
     return cluster
 
 
-def describe_cluster(server: JobServer) -> Cluster:
+def describe_cluster(server: JobServer) -> RayCluster:
     """Ask the dashboard what the cluster is."""
     version = server._do_request("GET", "/api/version").json()
     metadata = server.get("/api/v0/cluster_metadata") or {}
     status = (server.get("/api/cluster_status") or {}).get("clusterStatus") or {}
     kinds = (status.get("loadMetricsReport") or {}).get("nodeTypes") or []
     types = (status.get("autoscalerReport") or {}).get("nodeTypeMapping") or {}
-    return Cluster(
+    return RayCluster(
         ray=version["ray_version"],
         python=metadata.get("pythonVersion"),
         interpreter=_find_interpreter(server),
