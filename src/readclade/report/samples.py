@@ -37,7 +37,7 @@ class Folders:
 
 
 @dataclass(frozen=True)
-class Taxon:
+class TaxonShare:
     """One taxon of a sample with all its clusters; `share` is that of the sample's bases."""
 
     name: str
@@ -61,7 +61,7 @@ class SampleReport:
     embedder: dict
     model: ClusterModel
     clusters: list[Cluster]
-    taxa: list[Taxon]
+    taxa: list[TaxonShare]
     assignments: Assignments
     map_ids: np.ndarray
     places: np.ndarray
@@ -177,7 +177,7 @@ def _read_strata(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def _sum_taxa(clusters: list[Cluster], bases: int) -> list[Taxon]:
+def _sum_taxa(clusters: list[Cluster], bases: int) -> list[TaxonShare]:
     """Return the taxa by falling share, what has no name or no cluster last."""
     members: dict[tuple[str, str], list[Cluster]] = {}
     for cluster in clusters:
@@ -186,9 +186,9 @@ def _sum_taxa(clusters: list[Cluster], bases: int) -> list[Taxon]:
     for (name, rank), group in members.items():
         total = sum(cluster.bases for cluster in group)
         labels = tuple(cluster.label for cluster in group)
-        taxa.append(Taxon(name, rank, total, total / bases if bases else 0.0, labels))
+        taxa.append(TaxonShare(name, rank, total, total / bases if bases else 0.0, labels))
     rest = bases - sum(taxon.bases for taxon in taxa)
     if rest > 0:
-        taxa.append(Taxon(UNASSIGNED, "", rest, rest / bases, ()))
+        taxa.append(TaxonShare(UNASSIGNED, "", rest, rest / bases, ()))
     last = (UNCLASSIFIED, UNASSIGNED)
     return sorted(taxa, key=lambda taxon: (taxon.name in last, taxon.name == UNASSIGNED, -taxon.bases, taxon.name))
