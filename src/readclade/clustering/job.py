@@ -23,7 +23,7 @@ from readclade.clustering.groups.calibration import fit_calibration
 from readclade.clustering.groups.halves import Embed, choose_half_embedder, measure_halves
 from readclade.clustering.groups.linkage import Linkage, load_linkage, take_linkage
 from readclade.clustering.groups.linking import link_fragments
-from readclade.clustering.groups.pooling import Groups, gather_sample, measure_deviations, pool_groups
+from readclade.clustering.groups.pooling import Groups, draw_rows, measure_deviations, pool_groups
 from readclade.clustering.inputs import Entry, Part, list_entries, load_part
 from readclade.clustering.links.sequences import Sequences
 from readclade.clustering.links.sketches import choose_sketch
@@ -148,14 +148,14 @@ def _cluster(layout: Layout, linkage: Linkage, part: Part, parameters, embed, ch
         groups = pool_groups(layout, roots, *data)
     else:
         roots, groups = _choose_groups(layout, linkage, data)
-    deviations = _sample_deviations(layout, linkage, roots, groups, data, part.sequences, embed)
+    deviations = _draw_deviations(layout, linkage, roots, groups, data, part.sequences, embed)
     useful = groups.fragments > 0
     rows = np.column_stack([groups.bases[useful], groups.vectors[useful]]).astype(np.float64)
-    sample = gather_sample(comm, groups.ids[useful], rows)
+    drawn = draw_rows(comm, groups.ids[useful], rows)
     calibration = None
     if comm.rank == 0:
         calibration = fit_calibration(
-            sample[:, 1:], np.maximum(sample[:, 0], 1), deviations[:, 1:], deviations[:, 0], parameters.directions
+            drawn[:, 1:], np.maximum(drawn[:, 0], 1), deviations[:, 1:], deviations[:, 0], parameters.directions
         )
     calibration = comm.bcast(calibration)
     kind = "whitened: too little is linked to measure noise" if calibration.is_whitening else "calibrated"
@@ -206,7 +206,7 @@ def _choose_groups(layout: Layout, linkage: Linkage, data) -> tuple[np.ndarray, 
     return roots, groups
 
 
-def _sample_deviations(
+def _draw_deviations(
     layout: Layout, linkage: Linkage, roots, groups: Groups, data, sequences: Sequences, embed: Embed | None
 ) -> np.ndarray:
     """Return on every rank (m, 1 + d) a sample of the parts of groups: bases, and deviation from the group's mean.
@@ -223,7 +223,7 @@ def _sample_deviations(
         deviations[alone] = measure_halves(sequences, reads, deviations.shape[1], embed)
     useful = (parts.fragments > 0) & ~np.isnan(deviations[:, 0])
     rows = np.column_stack([parts.bases[useful], deviations[useful]]).astype(np.float64)
-    return gather_sample(layout.comm, parts.ids[useful], rows)
+    return draw_rows(layout.comm, parts.ids[useful], rows)
 
 
 def _number_groups(layout: Layout, groups: Groups, roots: np.ndarray, known: np.ndarray) -> np.ndarray:

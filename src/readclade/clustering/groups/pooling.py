@@ -10,7 +10,7 @@ from readclade.clustering.ranks.communicator import gather_rows
 from readclade.clustering.ranks.exchange import Layout, exchange, look_up
 from readclade.hashing import scramble
 
-_SAMPLE = 65536  # rows that rank 0 fits a calibration from
+_MOST_ROWS = 65536  # rows that rank 0 fits a calibration from
 # Sums are whole numbers: values times 2^24 (float16's finest step), or coarser where large groups would overflow.
 _FINEST = 24
 _MULTIPLICITY_STEPS = 1024
@@ -107,7 +107,7 @@ def measure_deviations(layout: Layout, parts: Groups, groups: Groups, group_of: 
     return np.where((found[:, :1] > parts.bases[:, None]), parts.vectors - found[:, 1:], np.nan)
 
 
-def gather_sample(comm: MPI.Comm, ids: np.ndarray, rows: np.ndarray, most: int = _SAMPLE) -> np.ndarray:
+def draw_rows(comm: MPI.Comm, ids: np.ndarray, rows: np.ndarray, most: int = _MOST_ROWS) -> np.ndarray:
     """Return on every rank about `most` of all ranks' rows, chosen by a hash of their ids, in the ids' order.
 
     Collective.

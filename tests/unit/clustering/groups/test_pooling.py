@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from readclade.clustering.groups.pooling import gather_sample, measure_deviations, pool_groups, sum_by_owner
+from readclade.clustering.groups.pooling import draw_rows, measure_deviations, pool_groups, sum_by_owner
 from readclade.clustering.ranks.exchange import Layout
 
 COUNT, D = 500, 7
@@ -153,20 +153,20 @@ def test_measure_deviations_are_those_from_the_groups_mean(roots, data):
         assert total / parts.bases[outer == root].sum() == pytest.approx(np.zeros(D), abs=1e-12)
 
 
-def test_gather_sample_gives_all_rows_in_order_where_they_are_few():
+def test_draw_rows_gives_all_rows_in_order_where_they_are_few():
     ids = np.array([30, 10, 20])
     rows = np.array([[3.0, 0.1], [1.0, 0.2], [2.0, 0.3]])
-    assert np.array_equal(gather_sample(MPI.COMM_SELF, ids, rows, 3), rows[[1, 2, 0]])
-    assert gather_sample(MPI.COMM_SELF, ids[:0], rows[:0]).shape == (0, 2)
+    assert np.array_equal(draw_rows(MPI.COMM_SELF, ids, rows, 3), rows[[1, 2, 0]])
+    assert draw_rows(MPI.COMM_SELF, ids[:0], rows[:0]).shape == (0, 2)
 
 
-def test_gather_sample_takes_about_as_many_as_are_wanted_and_always_the_same():
+def test_draw_rows_takes_about_as_many_as_are_wanted_and_always_the_same():
     ids = np.random.default_rng(0).permutation(10_000)
     rows = ids[:, None].astype(np.float64)
-    sample = gather_sample(MPI.COMM_SELF, ids, rows, 1000)
-    assert 900 < len(sample) < 1100
-    assert (np.diff(sample[:, 0]) > 0).all()
+    drawn = draw_rows(MPI.COMM_SELF, ids, rows, 1000)
+    assert 900 < len(drawn) < 1100
+    assert (np.diff(drawn[:, 0]) > 0).all()
     order = np.argsort(ids)
-    assert np.array_equal(gather_sample(MPI.COMM_SELF, ids[order], rows[order], 1000), sample)
+    assert np.array_equal(draw_rows(MPI.COMM_SELF, ids[order], rows[order], 1000), drawn)
     # Low and high ids alike.
-    assert abs((sample < 5000).mean() - 0.5) < 0.06
+    assert abs((drawn < 5000).mean() - 0.5) < 0.06
