@@ -355,7 +355,7 @@ def test_a_damaged_shard_ends_all(damage, cluster, main, copy_manifest, tmp_path
 @pytest.mark.parametrize(
     ("place", "how"),
     [
-        ("job.load_part", "raise"),
+        ("job.load_fragments", "raise"),
         ("outputs._make_table", "raise"),
         ("job._cluster", "kill"),
     ],

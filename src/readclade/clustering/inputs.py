@@ -28,7 +28,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Part:
+class LocalFragments:
     """The n fragments of one rank's shards.
 
     Attributes:
@@ -78,7 +78,7 @@ def list_entries(manifests: list[Path]) -> list[Entry]:
     return entries
 
 
-def load_part(entries: list[Entry], d: int) -> Part:
+def load_fragments(entries: list[Entry], d: int) -> LocalFragments:
     """Read the shards of one rank.
 
     Raises:
@@ -98,4 +98,4 @@ def load_part(entries: list[Entry], d: int) -> Part:
         tables.append(table.select(["sequence", "mate"]))
     sequences = encode_sequences(tables)
     joined = np.concatenate(embeddings)
-    return Part(joined, sequences.lengths, joined.any(axis=1), np.concatenate(errors), sequences)
+    return LocalFragments(joined, sequences.lengths, joined.any(axis=1), np.concatenate(errors), sequences)

@@ -24,7 +24,7 @@ from readclade.clustering.groups.halves import Embed, choose_half_embedder, meas
 from readclade.clustering.groups.linkage import Linkage, load_linkage, take_linkage
 from readclade.clustering.groups.linking import link_fragments
 from readclade.clustering.groups.pooling import Groups, draw_rows, measure_deviations, pool_groups
-from readclade.clustering.inputs import Entry, Part, list_entries, load_part
+from readclade.clustering.inputs import Entry, LocalFragments, list_entries, load_fragments
 from readclade.clustering.links.sequences import Sequences
 from readclade.clustering.links.sketches import choose_sketch
 from readclade.clustering.outputs import Outcome, write_outcome
@@ -85,8 +85,8 @@ def cluster_fragments(
     note = Progress(report)
     note.begin(READ)
     mine = range(comm.rank, len(entries), comm.size)
-    part = run_on_each(comm, lambda: load_part([entries[number] for number in mine], entries[0].manifest.d))
-    known = sum_integers(comm, np.array([part.known.sum()], np.int64))[0]
+    local = run_on_each(comm, lambda: load_fragments([entries[number] for number in mine], entries[0].manifest.d))
+    known = sum_integers(comm, np.array([local.known.sum()], np.int64))[0]
     note(f"{len(entries)} shards on {comm.size} ranks; {known:,} of {layout.count:,} fragments have an embedding", 1)
     if not known:
         raise InputError(
@@ -98,10 +98,10 @@ def cluster_fragments(
     with threadpool_limits(1):
         checkpoints = Checkpoints(comm, Path(out), _get_fingerprint(entries), report)
         note.begin(LINKED)
-        linkage = _link(layout, entries, part, checkpoints, note)
+        linkage = _link(layout, entries, local, checkpoints, note)
         note.begin(FOUND)
         embed = choose_half_embedder(entries[0].manifest)
-        outcome = _cluster(layout, linkage, part, parameters, embed, checkpoints, note)
+        outcome = _cluster(layout, linkage, local, parameters, embed, checkpoints, note)
         description = {
             **{name: value for name, value in asdict(parameters).items() if name != "k"},
             "k": "auto" if parameters.k is None else parameters.k,
@@ -110,7 +110,7 @@ def cluster_fragments(
         note.begin(1)
         if np.isfinite(outcome.agreement):
             description["seeding_agreement"] = round(outcome.agreement, 6)
-        write_outcome(layout, entries, part, outcome, description, Path(out))
+        write_outcome(layout, entries, local, outcome, description, Path(out))
     checkpoints.remove()
     note(f"wrote {out}", 1)
 
@@ -124,12 +124,12 @@ def _hash_json(value) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
-def _link(layout: Layout, entries, part: Part, checkpoints: Checkpoints, note) -> Linkage:
+def _link(layout: Layout, entries, local: LocalFragments, checkpoints: Checkpoints, note) -> Linkage:
     """Link the fragments, or take what an earlier run linked. Collective."""
     platform = entries[0].manifest.platform
 
     def link() -> Linkage:
-        return take_linkage(layout, link_fragments(layout, part.sequences, platform, part.error_rates, note))
+        return take_linkage(layout, link_fragments(layout, local.sequences, platform, local.error_rates, note))
 
     is_short = choose_sketch(platform, np.nan).is_short
     linkage, is_resumed = load_linkage(layout, checkpoints, len(entries), is_short, link)
@@ -139,16 +139,16 @@ def _link(layout: Layout, entries, part: Part, checkpoints: Checkpoints, note) -
     return linkage
 
 
-def _cluster(layout: Layout, linkage: Linkage, part: Part, parameters, embed, checkpoints, note) -> Outcome:
+def _cluster(layout: Layout, linkage: Linkage, local: LocalFragments, parameters, embed, checkpoints, note) -> Outcome:
     """Return the clusters of this rank's fragments. Collective."""
     comm = layout.comm
-    data = (part.embeddings, part.bases, part.known, linkage.multiplicities)
+    data = (local.embeddings, local.bases, local.known, linkage.multiplicities)
     if parameters.algorithm == "lsh":
         roots = linkage.levels[-1]
         groups = pool_groups(layout, roots, *data)
     else:
         roots, groups = _choose_groups(layout, linkage, data)
-    deviations = _draw_deviations(layout, linkage, roots, groups, data, part.sequences, embed)
+    deviations = _draw_deviations(layout, linkage, roots, groups, data, local.sequences, embed)
     useful = groups.fragments > 0
     rows = np.column_stack([groups.bases[useful], groups.vectors[useful]]).astype(np.float64)
     drawn = draw_rows(comm, groups.ids[useful], rows)
@@ -163,7 +163,7 @@ def _cluster(layout: Layout, linkage: Linkage, part: Part, parameters, embed, ch
     note(f"{total:,} groups, {calibration.directions.shape[1]} directions, {kind}", 0.1)
     points = Points(comm, calibration.to_lattice(groups.vectors[useful]), groups.bases[useful], groups.ids[useful])
     if parameters.algorithm == "lsh":
-        labels = _number_groups(layout, groups, roots, part.known)
+        labels = _number_groups(layout, groups, roots, local.known)
         return Outcome(labels, roots, points, calibration)
     # Links depend on the data alone, clusters on the parameters too.
     name = f"clusters-{_hash_json(asdict(parameters))[:16]}"
@@ -174,7 +174,7 @@ def _cluster(layout: Layout, linkage: Linkage, part: Part, parameters, embed, ch
         found = Discovery(**saved)
     else:
         options = (linkage.is_short, parameters.k, parameters.seed, parameters.seedings, note)
-        found = discover(layout, linkage, roots, groups, calibration, part.sequences, *options)
+        found = discover(layout, linkage, roots, groups, calibration, local.sequences, *options)
         if found and comm.rank == 0:
             checkpoints.save(name, **vars(found))
     if found is None:
@@ -182,10 +182,10 @@ def _cluster(layout: Layout, linkage: Linkage, part: Part, parameters, embed, ch
         clustering = run_kmeans(points, parameters.k, parameters.seed, parameters.seedings, note)
         held = np.full(len(layout.ids), -1, np.int64)
         held[layout.local(points.identifiers)] = points.get_distances(clustering.centroids)[0]
-        labels = np.where(part.known, look_up(layout, roots, held), -1)
+        labels = np.where(local.known, look_up(layout, roots, held), -1)
         objectives = np.array(clustering.objectives, np.float64)
         return Outcome(labels, roots, points, calibration, objectives, clustering.agreement)
-    labels = place_fragments(layout, roots, part.sequences, part.known, found)
+    labels = place_fragments(layout, roots, local.sequences, local.known, found)
     note(f"{found.clusters} clusters; {comm.allreduce(int((labels >= 0).sum())):,} fragments placed", 1)
     doubtful = int((found.homology >= TWO_RELATIVES).sum())
     if doubtful:

@@ -12,7 +12,7 @@ from mpi4py import MPI
 from readclade.clustering.genomes.homology import TWO_RELATIVES
 from readclade.clustering.genomes.lattice import Points
 from readclade.clustering.groups.calibration import LATTICE_STEPS, Calibration
-from readclade.clustering.inputs import Entry, Part
+from readclade.clustering.inputs import Entry, LocalFragments
 from readclade.clustering.ranks.communicator import sum_integers
 from readclade.clustering.ranks.exchange import Layout, look_up
 from readclade.results.assignments import make_rows, open_assignments
@@ -73,7 +73,7 @@ class Outcome:
 def write_outcome(
     layout: Layout,
     entries: list[Entry],
-    part: Part,
+    local: LocalFragments,
     outcome: Outcome,
     description: dict,
     out: Path,
@@ -85,7 +85,7 @@ def write_outcome(
     """
     comm, roots = layout.comm, outcome.roots
     k = comm.allreduce(int(outcome.labels.max(initial=-1)), op=MPI.MAX) + 1
-    order, sizes, bases = _order_clusters(comm, outcome.labels, part.bases, k)
+    order, sizes, bases = _order_clusters(comm, outcome.labels, local.bases, k)
     rank_of = np.full(k + 1, -1, np.int64)  # the last place is that of label -1
     rank_of[order] = np.arange(k)
     labels = rank_of[outcome.labels]
