@@ -86,9 +86,9 @@ def write_outcome(
     comm, roots = layout.comm, outcome.roots
     k = comm.allreduce(int(outcome.labels.max(initial=-1)), op=MPI.MAX) + 1
     order, sizes, bases = _order_clusters(comm, outcome.labels, local.bases, k)
-    rank_of = np.full(k + 1, -1, np.int64)  # the last place is that of label -1
-    rank_of[order] = np.arange(k)
-    labels = rank_of[outcome.labels]
+    numbers = np.full(k + 1, -1, np.int64)  # the last place is that of label -1
+    numbers[order] = np.arange(k)
+    labels = numbers[outcome.labels]
     centroids, distance, margin = _measure_groups(layout, labels, roots, outcome.points, k)
 
     if comm.rank == 0:
