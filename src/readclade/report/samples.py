@@ -13,7 +13,7 @@ from readclade.report.run_times import read_run_time
 from readclade.results import tables
 from readclade.results.assignments import Assignments, read_assignments
 from readclade.results.cami import read_binning
-from readclade.results.clusters import ClusterModel, read_model
+from readclade.results.clusters import ClusterModel, read_clusters
 from readclade.results.taxa import Cluster, read_taxa
 from readclade.shards import store
 from readclade.shards.manifest import read_manifest
@@ -118,7 +118,7 @@ def gather_sample(sample: Sample, folders: Folders, most_on_map: int) -> SampleR
     if manifest.fragments != reads["fragments"]:
         message = f"lists {manifest.fragments:,} fragments, but reads.json {reads['fragments']:,}"
         raise tables.fail(message, manifest_path, "embed")
-    model = read_model(folder / "cluster/clusters.h5", manifest.d)
+    model = read_clusters(folder / "cluster/clusters.h5", manifest.d)
     clusters = [cluster for cluster in read_taxa(folder / "taxa.tsv", model.sizes) if cluster.size]
     truth, genome_names = None, []
     if sample.truth:

@@ -65,7 +65,7 @@ def write_clusters(path: Path, arrays: Mapping[str, np.ndarray], attributes: Map
             file.attrs[name] = value
 
 
-def read_model(path: Path, d: int) -> ClusterModel:
+def read_clusters(path: Path, d: int) -> ClusterModel:
     """Read clusters.h5, whose calibration takes vectors of d values.
 
     Raises:

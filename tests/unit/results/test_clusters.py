@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from readclade.errors import InputError
-from readclade.results.clusters import read_model, read_sizes, write_clusters
+from readclade.results.clusters import read_clusters, read_sizes, write_clusters
 
 ARRAYS = {
     "centroids": np.zeros((2, 3)),
@@ -30,7 +30,7 @@ def test_write_clusters_leaves_nothing_when_it_fails(tmp_path):
 
 def test_readers_return_what_was_written(tmp_path):
     write_clusters(tmp_path / "clusters.h5", ARRAYS, {"seed": 0, "k": "auto"})
-    model = read_model(tmp_path / "clusters.h5", 3)
+    model = read_clusters(tmp_path / "clusters.h5", 3)
     for name in ("sizes", "bases", "two_relatives", "objective", "mean", "calibration"):
         assert np.array_equal(getattr(model, name), ARRAYS[name]), name
     assert model.parameters == {"k": "auto", "seed": "0"}
@@ -44,9 +44,9 @@ def test_readers_name_what_is_missing(tmp_path):
     assert "run `cluster`" in caught.value.remedy
     write_clusters(tmp_path / "clusters.h5", ARRAYS, {})
     with pytest.raises(InputError, match="does not fit embeddings of 4 values"):
-        read_model(tmp_path / "clusters.h5", 4)
+        read_clusters(tmp_path / "clusters.h5", 4)
     with h5py.File(tmp_path / "clusters.h5", "a") as file:
         del file["bases"]
-    for read in (read_sizes, lambda path: read_model(path, 3)):
+    for read in (read_sizes, lambda path: read_clusters(path, 3)):
         with pytest.raises(InputError, match=r"lacks a data set: .*bases"):
             read(tmp_path / "clusters.h5")
