@@ -34,7 +34,7 @@ class ModelFile:
 
 
 @dataclass(frozen=True)
-class Model:
+class PublishedModel:
     """A repository on the hub at one commit, and the files of it that are used."""
 
     repository: str
@@ -49,7 +49,7 @@ class Model:
 
 # The sums of the weights are those under which the hub stores them (Git LFS).
 MODELS = {
-    "dnabert2": Model(
+    "dnabert2": PublishedModel(
         "zhihan1996/DNABERT-2-117M",
         "7bce263b15377fc15361f52cfab88f8b586abda0",
         (
@@ -60,7 +60,7 @@ MODELS = {
             ),
         ),
     ),
-    "dnabert-s": Model(
+    "dnabert-s": PublishedModel(
         "zhihan1996/DNABERT-S",
         "00e47f96cdea35e4b6f5df89e5419cbe47d490c6",
         (
@@ -79,7 +79,9 @@ def get_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "readclade"
 
 
-def find_model(model: Model, folder: str | os.PathLike[str] | None = None, cache: Path | None = None) -> list[Path]:
+def find_model(
+    model: PublishedModel, folder: str | os.PathLike[str] | None = None, cache: Path | None = None
+) -> list[Path]:
     """Return the paths of a model's configuration, tokenizer and weights, downloaded where they are missing.
 
     Args:
@@ -129,7 +131,7 @@ def _find_local(folder: Path) -> list[Path]:
     return [folder / "config.json", folder / "tokenizer.json", weights[0]]
 
 
-def _download(model: Model, file: ModelFile, path: Path) -> None:
+def _download(model: PublishedModel, file: ModelFile, path: Path) -> None:
     """Fetch one file to its place in the cache; try again where the connection was at fault."""
     url = model.get_url(file)
     for left in reversed(range(_TRIES)):
@@ -166,7 +168,7 @@ def _fetch(url: str, file: ModelFile, path: Path) -> None:
         )
 
 
-def _fail(model: Model, url: str, reason: str, path: Path) -> InputError:
+def _fail(model: PublishedModel, url: str, reason: str, path: Path) -> InputError:
     wanted = "".join(f"\n    {model.get_url(file)}  {file.size} bytes, SHA-256 {file.sha256}" for file in model.files)
     return InputError(
         f"cannot be downloaded: {reason}",

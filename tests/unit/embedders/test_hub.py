@@ -8,11 +8,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from readclade.embedders import hub
-from readclade.embedders.hub import MODELS, Model, ModelFile, find_model
+from readclade.embedders.hub import MODELS, ModelFile, PublishedModel, find_model
 from readclade.errors import InputError
 
 CONTENT = {"config.json": b"{}", "tokenizer.json": b"[]" * 9, "pytorch_model.bin": bytes(range(256)) * 9000}
-MODEL = Model(
+MODEL = PublishedModel(
     "someone/some-model",
     "0" * 40,
     tuple(ModelFile(name, len(data), hashlib.sha256(data).hexdigest()) for name, data in CONTENT.items()),
