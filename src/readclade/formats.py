@@ -28,7 +28,7 @@ def format_duration(seconds: float | None) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def format_lineage(lineage: str, name: str) -> str:
+def format_ancestors(lineage: str, name: str) -> str:
     """Return the names above `name` in a lineage, without their ranks' letters and without empty ranks."""
     names = [part.split("__", 1)[-1].strip() for part in lineage.split(";")]
     return " › ".join(above for above in names if above and above != name)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from readclade.formats import format_bases, format_duration, format_lineage, format_measure
+from readclade.formats import format_ancestors, format_bases, format_duration, format_measure
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,6 @@ def test_format_measure(value, text):
     assert format_measure(value) == text
 
 
-def test_format_lineage_leaves_out_the_taxon_and_empty_ranks():
-    assert (
-        format_lineage("d__Bacteria;p__;g__Bacillus;s__Bacillus subtilis", "Bacillus subtilis") == "Bacteria › Bacillus"
-    )
+def test_format_ancestors_leaves_out_the_taxon_and_empty_ranks():
+    lineage = "d__Bacteria;p__;g__Bacillus;s__Bacillus subtilis"
+    assert format_ancestors(lineage, "Bacillus subtilis") == "Bacteria › Bacillus"

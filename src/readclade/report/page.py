@@ -6,7 +6,7 @@ from pathlib import Path
 import jinja2
 import yaml
 
-from readclade.formats import format_bases, format_duration, format_lineage, format_measure
+from readclade.formats import format_ancestors, format_bases, format_duration, format_measure
 from readclade.inputs.configuration import check_config
 from readclade.inputs.tables import Lane, read_references, read_samples
 from readclade.report import provenance
@@ -92,7 +92,7 @@ def render(samples: list[SampleReport], overview: Image, colours: dict[str, str]
     environment.filters |= {
         "bases": format_bases,
         "duration": format_duration,
-        "lineage": format_lineage,
+        "lineage": format_ancestors,
         "measure": format_measure,
     }
     environment.globals |= {
