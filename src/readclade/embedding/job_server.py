@@ -19,11 +19,13 @@ import ray
 import requests
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
 
 from readclade.errors import ConfigError, ReadcladeError
 
 _TIMEOUT_S = (10, 60)  # to connect, and to wait for bytes
 _BACKOFF_S = (1, 2, 4, 8, 15)
+_FINAL = ("status code 400", "does not exist")  # a request that says so is not tried again
 # What a request raises when the head cannot be reached, or answers for itself: status 5xx, or an empty page.
 UNREACHABLE = (requests.RequestException, ConnectionError, RuntimeError)
 
@@ -260,30 +262,35 @@ def _show(resources: dict[str, float]) -> str:
     return ", ".join(shown) or "neither CPU nor GPU"
 
 
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, UNREACHABLE) and not any(words in str(error) for words in _FINAL)
+
+
 def try_again(ask: Callable[[], Any], patience_s: float, address: str, job_id: str) -> Any:
     """Return what a request gives, asked again over a broken connection.
 
     Raises:
         ReadcladeError: the head did not answer for `patience_s` seconds, or does not know the job any more.
     """
-    started, failures = time.monotonic(), 0
-    while True:
-        try:
-            return ask()
-        except UNREACHABLE as error:
-            if "status code 400" in str(error):
-                raise ReadcladeError(f"the Ray cluster at {address} refuses the job {job_id}: {error}") from None
-            if "does not exist" in str(error):
-                raise ReadcladeError(
-                    f"the Ray cluster at {address} does not know the job {job_id} any more: it was started anew",
-                    remedy="run the same again: shards that are whole are kept",
-                ) from None
-            if time.monotonic() - started > patience_s:
-                raise ReadcladeError(
-                    f"the Ray cluster at {address} has not answered for {patience_s:g} s; the job {job_id} may still"
-                    f" run there ({type(error).__name__})",
-                    remedy="when the cluster answers again, run the same again: it joins the job if that still runs,"
-                    " and keeps the shards that are whole",
-                ) from None
-            failures += 1
-            time.sleep(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
+    retrying = Retrying(
+        retry=retry_if_exception(_may_pass),
+        stop=stop_after_delay(patience_s),
+        wait=wait_exponential(2, max=15),
+        reraise=True,
+    )
+    try:
+        return retrying(ask)
+    except UNREACHABLE as error:
+        if "status code 400" in str(error):
+            raise ReadcladeError(f"the Ray cluster at {address} refuses the job {job_id}: {error}") from None
+        if "does not exist" in str(error):
+            raise ReadcladeError(
+                f"the Ray cluster at {address} does not know the job {job_id} any more: it was started anew",
+                remedy="run the same again: shards that are whole are kept",
+            ) from None
+        raise ReadcladeError(
+            f"the Ray cluster at {address} has not answered for {patience_s:g} s; the job {job_id} may still"
+            f" run there ({type(error).__name__})",
+            remedy="when the cluster answers again, run the same again: it joins the job if that still runs,"
+            " and keeps the shards that are whole",
+        ) from None

@@ -1,15 +1,13 @@
 """Objects on S3, by botocore: bounded retries, clear errors, streamed reads, and uploads that are whole or not at all.
 
-botocore rather than s3fs (which is built on it) or pyarrow: an upload needs conditions, metadata and the code of an
-error, and a retry must be seen and bounded. The endpoint, region and credentials are the standard ones of AWS's tools
-(AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_PROFILE, AWS_ACCESS_KEY_ID, an instance's role, ...); nothing here reads or
+Why botocore and neither s3fs nor obstore: docs/log/2026-11-29-s3-library.md. The endpoint, region and credentials are
+the standard ones of AWS's tools (AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_PROFILE, AWS_ACCESS_KEY_ID, an instance's role, ...); nothing here reads or
 prints a secret.
 """
 
 import hashlib
 import logging
 import os
-import random
 import threading
 import time
 from collections.abc import Iterator
@@ -32,6 +30,7 @@ from botocore.exceptions import (
     ProfileNotFound,
     ResponseStreamingError,
 )
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_exponential, wait_random
 
 from readclade.errors import InputError, StorageError
 
@@ -127,20 +126,25 @@ def call(operation: str, url: str, patience: float | None = None, **arguments) -
         InputError: with the URL and a remedy.
     """
     patience = get_patience() if patience is None else patience
+    backoff = wait_exponential(0.25, max=8) + wait_random(0, 1)
+
+    def tell(state: RetryCallState) -> None:
+        if state.attempt_number > 2:  # shorter trouble is nothing to tell
+            left = patience - state.seconds_since_start
+            _log.warning("%s: %s; trying again for %.0f s", url, _describe(state.outcome.exception()), left)
+
+    retrying = Retrying(
+        retry=retry_if_exception(is_transient),
+        stop=stop_after_delay(patience),
+        wait=lambda state: min(backoff(state), patience - state.seconds_since_start),
+        before_sleep=tell,
+        reraise=True,
+    )
     started = time.monotonic()
-    delay = 0.25
-    while True:
-        try:
-            return getattr(get_client(), operation)(**arguments)
-        except (BotoCoreError, ClientError) as error:
-            left = started + patience - time.monotonic()
-            if not is_transient(error) or left <= 0:
-                raise explain(error, url, operation, time.monotonic() - started) from error
-            wait = min(delay * random.uniform(0.5, 1.5), left)
-            if delay >= 1:  # shorter trouble is nothing to tell
-                _log.warning("%s: %s; trying again for %.0f s", url, _describe(error), left)
-            time.sleep(wait)
-            delay = min(2 * delay, 8)
+    try:
+        return retrying(lambda: getattr(get_client(), operation)(**arguments))
+    except (BotoCoreError, ClientError) as error:
+        raise explain(error, url, operation, time.monotonic() - started) from error
 
 
 def is_transient(error: Exception) -> bool:
