@@ -1,8 +1,8 @@
 """Objects on S3, by botocore: bounded retries, clear errors, streamed reads, and uploads that are whole or not at all.
 
-Why botocore and neither s3fs nor obstore: docs/log/2026-11-29-s3-library.md. The endpoint, region and credentials are
-the standard ones of AWS's tools (AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_PROFILE, AWS_ACCESS_KEY_ID, an instance's role, ...); nothing here reads or
-prints a secret.
+Why not s3fs or obstore: docs/log/2026-11-29-s3-library.md. The endpoint, region and credentials are the standard ones
+of AWS's tools (AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_PROFILE, AWS_ACCESS_KEY_ID, an instance's role, ...); nothing
+here reads or prints a secret.
 """
 
 import hashlib
