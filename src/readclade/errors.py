@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike, fspath
 
-_NETWORKS = {"torch", "tokenizers", "safetensors", "gensim"}  # what requirements/networks.in names
+_NETWORKS = {"torch", "tokenizers", "safetensors", "huggingface_hub", "gensim"}  # what requirements/networks.in names
 
 
 class ReadcladeError(Exception):

@@ -19,6 +19,7 @@ PYPI_NAMES = {
     "matplotlib-base": "matplotlib",
     "pytorch": "torch",
     "backports.zstd": "backports-zstd",
+    "huggingface_hub": "huggingface-hub",
 }
 # How the names of what NVIDIA's GPUs need begin.
 CUDA = ("cuda", "nvidia", "triton")

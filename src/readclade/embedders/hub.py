@@ -4,22 +4,17 @@ Only configuration, tokenizer and weights are fetched, never code, and a file wh
 never seen under its name.
 """
 
-import hashlib
-import http.client
 import os
-import time
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
 
 from readclade.errors import InputError
 from readclade.storage.files import hash_file, replace_when_done
 
 HUB = "hub"  # in the configuration: the pinned model, downloaded
 _ENDPOINT = "https://huggingface.co"
-_BLOCK_BYTES = 2**20
-_TIMEOUT_S = 60
 _TRIES = 3
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
@@ -132,40 +127,40 @@ def _find_local(folder: Path) -> list[Path]:
 
 
 def _download(model: PublishedModel, file: ModelFile, path: Path) -> None:
-    """Fetch one file to its place in the cache; try again where the connection was at fault."""
+    """Fetch one file to its place in the cache; the hub's client goes on where a connection breaks.
+
+    Not by its `hf_hub_download`, which asks more of a mirror than files, and looks into caches of the user's.
+    """
+    # Imported here: who takes no network does without it.
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import disable_progress_bars
+
+    def fetch() -> None:
+        with open(temporary, "wb") as out:
+            http_get(url, out)
+
+    def may_pass(error: BaseException) -> bool:
+        return error.response.status_code >= 500 if isinstance(error, HfHubHTTPError) else isinstance(error, HTTPError)
+
+    disable_progress_bars()
     url = model.get_url(file)
-    for left in reversed(range(_TRIES)):
+    with replace_when_done(path) as temporary:
         try:
-            with replace_when_done(path) as temporary:
-                _fetch(url, file, temporary)
-            return
-        except urllib.error.HTTPError as error:
-            if left and error.code >= 500:
-                time.sleep(1)
-                continue
-            raise _fail(model, url, f"the server answers {error.code} {error.reason}", path) from None
-        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-            if left:
-                time.sleep(1)
-                continue
-            raise _fail(model, url, str(getattr(error, "reason", error)), path) from None
-
-
-def _fetch(url: str, file: ModelFile, path: Path) -> None:
-    digest, size = hashlib.sha256(), 0
-    with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response, open(path, "wb") as out:
-        while block := response.read(_BLOCK_BYTES):
-            out.write(block)
-            digest.update(block)
-            size += len(block)
-    if size < file.size:
-        raise http.client.HTTPException(f"the connection ended after {size:,} of {file.size:,} bytes")
-    if digest.hexdigest() != file.sha256:
-        raise InputError(
-            f"has SHA-256 {digest.hexdigest()} in place of {file.sha256}, so it was not kept",
-            path=url,
-            remedy="try again; where a proxy or mirror stands between, look at what it delivers",
-        )
+            retry = retry_if_exception(may_pass)
+            Retrying(retry=retry, stop=stop_after_attempt(_TRIES), wait=wait_fixed(1), reraise=True)(fetch)
+        except HfHubHTTPError as error:
+            answer = f"the server answers {error.response.status_code} {error.response.reason_phrase}"
+            raise _fail(model, url, answer, path) from None
+        except (HTTPError, ConnectionError) as error:  # the latter where the hub is switched off by HF_HUB_OFFLINE
+            raise _fail(model, url, str(error), path) from None
+        digest = hash_file(temporary)
+        if digest != file.sha256:
+            raise InputError(
+                f"has SHA-256 {digest} in place of {file.sha256}, so it was not kept",
+                path=url,
+                remedy="try again; where a proxy or mirror stands between, look at what it delivers",
+            )
 
 
 def _fail(model: PublishedModel, url: str, reason: str, path: Path) -> InputError:
