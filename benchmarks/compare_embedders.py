@@ -18,7 +18,7 @@ from mpi4py import MPI
 from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
 
-from readclade.cli import make_parser, make_reporter, run
+from readclade.cli import make_parser, run, start_log
 from readclade.clustering.genomes.kmeans import run_kmeans
 from readclade.clustering.genomes.lattice import Points
 from readclade.clustering.groups.calibration import Calibration, fit_calibration
@@ -128,11 +128,11 @@ def main() -> None:
     chosen = [(text, get_embedder(*parse_embedder(text))) for text in arguments.embedders]
     table, sequences, platform, truth = load(arguments.shards, arguments.truth)
     layout = Layout(MPI.COMM_SELF, np.array([0, len(table)]))
-    report = make_reporter("compare")
+    start_log("compare")
     print(_HEADER, "|---|---|---|---|---|---|---|---|", sep="\n", flush=True)
     with threadpool_limits(1):
         errors = table["error_rate"].to_numpy()
-        linked = link_fragments(layout, sequences, platform, errors, Progress(report))
+        linked = link_fragments(layout, sequences, platform, errors, Progress())
         for text, embedder in chosen:
             vectors = embed_all(embedder, table, platform == "illumina")
             d = min(arguments.d, embedder.dim)

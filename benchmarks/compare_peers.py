@@ -10,6 +10,7 @@ come from Debian (make system-deps); a tool that is not installed has a row that
 
 import csv
 import datetime
+import logging
 import shlex
 import signal
 import sys
@@ -24,12 +25,14 @@ from cluster_composition import read_fragments
 from peers import PEERS, ROOT, Peer, Task, choose_peers, get_sample
 from usage import CommandError, TimeLimitError, Usage, get_machine, measure_command
 
-from readclade.cli import make_parser, make_reporter, run
+from readclade.cli import make_parser, run, start_log
 from readclade.errors import ConfigError, InputError, ReadcladeError
 from readclade.evaluation.job import evaluate_binnings
 from readclade.inputs.tables import Sample, read_samples
 from readclade.results.cami import read_binning
 from readclade.storage.files import write_atomically
+
+log = logging.getLogger("readclade")
 
 _COLUMNS = (
     *("sample", "tool", "version", "settings", "status", "clusters", "large_clusters", "ari", "purity", "completeness"),
@@ -225,7 +228,7 @@ def choose_samples(table: Path, names: list[str] | None) -> list[Sample]:
     return samples
 
 
-def compare_sample(arguments, sample: Sample, peers: list[Peer], folder: Path, report) -> tuple[str, list[Row]]:
+def compare_sample(arguments, sample: Sample, peers: list[Peer], folder: Path) -> tuple[str, list[Row]]:
     """Run the peers on one sample; return a sentence about its reads, and a row for each."""
     truth = Path(sample.truth)
     genomes = read_binning(truth, sample.name).bins
@@ -253,7 +256,7 @@ def compare_sample(arguments, sample: Sample, peers: list[Peer], folder: Path, r
         rows.append(run_seeds(peer, make_task, truth, arguments.seeds, arguments.time_limit))
         done = rows[-1]
         told = f"ARI {done.figures['ari']:.3f}, {done.usage.cpu_s:.1f} s of CPU time" if done.usage else done.status
-        report(f"{sample.name}: {peer.name}: {told}")
+        log.info(f"{sample.name}: {peer.name}: {told}")
     unit = "pairs" if sample.lanes[0].fq2 else "reads"
     return f"{len(names):,} {unit}, {bases / 1e6:.1f} Mb, {k} genomes, platform {sample.platform}.", rows
 
@@ -281,11 +284,11 @@ def main() -> None:
     peers = choose_peers(arguments.only)
     samples = choose_samples(arguments.samples, arguments.sample)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that nothing stays behind
-    report = make_reporter("peers")
+    start_log("peers")
     cells, sections, usages, failed = [], [], [], []
     with tempfile.TemporaryDirectory() as folder:
         for sample in samples:
-            about, rows = compare_sample(arguments, sample, peers, Path(folder, sample.name), report)
+            about, rows = compare_sample(arguments, sample, peers, Path(folder, sample.name))
             own = next((row.usage for row in rows if row.tool == "readclade"), None)
             here = [get_cells(row, own) for row in rows]
             cells += here

@@ -17,6 +17,7 @@ one strand. Lines of `figure, value, remark`:
 import argparse
 import gzip
 import json
+import logging
 import os
 import shutil
 import statistics
@@ -166,8 +167,13 @@ def measure_actors(reads: Path, out: Path, parameters: dict, actors: int, gpus: 
 
     Prints what the actors themselves counted, the first shards included.
     """
-    lines = []
-    embed_reads(reads, out, "dnabert2", parameters, 32, actors, gpus=gpus, report=lines.append)
+    lines: list[str] = []
+    keeper, log = logging.Handler(), logging.getLogger("readclade")
+    keeper.emit = lambda record: lines.append(record.getMessage())
+    log.addHandler(keeper)
+    log.setLevel(logging.INFO)
+    embed_reads(reads, out, "dnabert2", parameters, 32, actors, gpus=gpus)
+    log.removeHandler(keeper)
     names, values = (line.removeprefix(PREFIX).split("\t") for line in lines if line.startswith(PREFIX))
     counted = dict(zip(names, values, strict=True))
     say(f"{actors} actor(s): GPU busy", counted["gpu_busy"], f"embedder busy: {counted['embedder_busy']}")

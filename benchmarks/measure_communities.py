@@ -22,7 +22,7 @@ from peers import ROOT, Task, choose_peers, get_sample
 from sklearn.metrics import adjusted_rand_score
 from usage import Usage, get_machine, measure_command
 
-from readclade.cli import make_parser, make_reporter, run
+from readclade.cli import make_parser, run, start_log
 from readclade.errors import ReadcladeError
 from readclade.evaluation.agreement import compare, find_main_clusters, find_main_origins
 from readclade.evaluation.job import evaluate_binnings
@@ -169,7 +169,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="actors and ranks (default: %(default)s)")
     parser.add_argument("--out", required=True, type=Path, help="page to write; the table stands beside it")
     arguments = parser.parse_args()
-    report = make_reporter("measure")
+    log = start_log("measure")
     table = arguments.out.with_suffix(".tsv")
     rows: list[dict] = read_table(table)
     done = {(row["preset"], row["split"], row["seed"], row["k"]) for row in rows}
@@ -180,7 +180,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 options = (preset, arguments.split, seed, arguments.k, arguments.threads, Path(folder))
                 rows.append({key: str(value) for key, value in measure(arguments.genomes, *options).items()})
-            report(f"{preset} {arguments.split} seed {seed}: ARI {float(rows[-1]['ari']):.3f}")
+            log.info(f"{preset} {arguments.split} seed {seed}: ARI {float(rows[-1]['ari']):.3f}")
             write_table(table, rows)
     listed = f"--presets {' '.join(arguments.presets)} --seeds {' '.join(map(str, arguments.seeds))} --k {arguments.k}"
     out = arguments.out.resolve()

@@ -10,6 +10,7 @@ A run that was stopped goes on where it was; the table is printed for a page, me
 cost beside all D after `cluster`: the mean over the seeds and the worst of them.
 """
 
+import logging
 import statistics
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from mpi4py import MPI
 from peers import ROOT
 from threadpoolctl import threadpool_limits
 
-from readclade.cli import make_parser, make_reporter, run
+from readclade.cli import make_parser, run, start_log
 from readclade.clustering.groups.linking import link_fragments
 from readclade.clustering.ranks.exchange import Layout
 from readclade.clustering.ranks.progress import Progress
@@ -33,6 +34,8 @@ from readclade.errors import ReadcladeError
 from readclade.evaluation.job import evaluate_binnings
 from readclade.inputs.tables import Sample
 from readclade.storage.files import write_atomically
+
+log = logging.getLogger("readclade")
 
 # The embedders that need no weights, as options of embed_fragments.py.
 EMBEDDERS = {
@@ -78,7 +81,7 @@ class Community:
         run_script(folder, "train_lshvec", "--reads", "reads/reads.json", "--out", "lshvec.safetensors")
         self._linked = None
 
-    def compare(self, name: str, d: int, report) -> dict[str, object]:
+    def compare(self, name: str, d: int) -> dict[str, object]:
         """Return an embedder's figures, with d values and with all."""
         row: dict[str, object] = {}
         for column, values in (("clustered_d", d), ("clustered_D", 10**6)):
@@ -87,12 +90,12 @@ class Community:
                 common = ["--reads", "reads/reads.json", "--out", shards, "--d", values]
                 run_script(self.folder, "embed_fragments", *common, *EMBEDDERS[name])
                 row[column] = cluster_whole(self.sample, shards, Path(place))
-                report(f"{name}, d = {values}: ARI {row[column]:.3f}")
+                log.info(f"{name}, d = {values}: ARI {row[column]:.3f}")
                 if column == "clustered_d":
-                    row |= self._measure_vectors(shards, name, d, report)
+                    row |= self._measure_vectors(shards, name, d)
         return row
 
-    def _measure_vectors(self, shards: Path, name: str, d: int, report) -> dict[str, object]:
+    def _measure_vectors(self, shards: Path, name: str, d: int) -> dict[str, object]:
         options = dict(zip(*[iter(word.removeprefix("--") for word in EMBEDDERS[name])] * 2, strict=True))
         parameters = {"k": int(options["k"])} if "k" in options else {"model": str(self.folder / options["model"])}
         embedder = get_embedder(options["embedder"], parameters)
@@ -101,7 +104,7 @@ class Community:
                 table, sequences, platform, truth = load(shards, Path(self.sample.truth))
                 layout = Layout(MPI.COMM_SELF, np.array([0, len(table)]))
                 errors = table["error_rate"].to_numpy()
-                linked = link_fragments(layout, sequences, platform, errors, Progress(report))
+                linked = link_fragments(layout, sequences, platform, errors, Progress())
                 self._linked = table, layout, linked, sequences.lengths, truth
             table, layout, linked, lengths, truth = self._linked
             has_mates = pa.compute.any(pa.compute.not_equal(table["mate"], "")).as_py()
@@ -136,7 +139,7 @@ def main() -> None:
     parser.add_argument("--d", type=int, default=32, help="values that a shard holds (default: %(default)s)")
     parser.add_argument("--out", required=True, type=Path, help="table to write (.tsv)")
     arguments = parser.parse_args()
-    report = make_reporter("embedders")
+    start_log("embedders")
     rows: list[dict] = read_table(arguments.out)
     for seed in arguments.seeds:
         for preset in arguments.presets:
@@ -149,9 +152,9 @@ def main() -> None:
                 folder = Path(place).resolve()
                 sample = make_community(arguments.genomes, preset, arguments.split, seed, folder / "community")
                 community = Community(sample, folder)
-                report(f"{preset} {arguments.split} seed {seed} is ready")
+                log.info(f"{preset} {arguments.split} seed {seed} is ready")
                 for name in missing:
-                    row = dict(zip(_KEYS, keys[name], strict=True)) | community.compare(name, arguments.d, report)
+                    row = dict(zip(_KEYS, keys[name], strict=True)) | community.compare(name, arguments.d)
                     rows.append({column: str(row[column]) for column in _COLUMNS})
                     lines = ["\t".join(_COLUMNS), *("\t".join(row[column] for column in _COLUMNS) for row in rows)]
                     write_atomically(arguments.out, "\n".join(lines) + "\n")

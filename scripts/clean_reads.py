@@ -12,7 +12,7 @@ Writes gzip files, mates in step, and lanes.json with the counts, which fetch_re
 import shutil
 from pathlib import Path
 
-from readclade.cli import make_parser, make_reporter, run
+from readclade.cli import make_parser, run, start_log
 from readclade.inputs.lanes import add_lane_options, get_lanes, write_lanes
 from readclade.reads.cleaning import ADAPTERS, Cleaning, clean_lanes
 
@@ -45,9 +45,9 @@ def main() -> None:
     )
     out = arguments.out.absolute()
     shutil.rmtree(out, ignore_errors=True)
-    report = make_reporter(f"clean {arguments.sample}")
+    start_log(f"clean {arguments.sample}")
     lanes = get_lanes(parser, arguments)
-    table = clean_lanes(lanes, arguments.platform, cleaning, out, arguments.threads, report)
+    table = clean_lanes(lanes, arguments.platform, cleaning, out, arguments.threads)
     write_lanes(arguments.lanes_out, arguments.sample, table)
 
 

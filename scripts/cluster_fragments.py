@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mpi4py import MPI
 
-from readclade.cli import get_exit_code, make_parser, make_reporter
+from readclade.cli import get_exit_code, make_parser, start_log
 from readclade.clustering.job import ALGORITHMS, Parameters, cluster_fragments
 from readclade.errors import ConfigError, ReadcladeError
 
@@ -37,10 +37,11 @@ def main() -> None:
         raise ConfigError("lsh makes as many clusters as there are groups", remedy="leave k at auto")
     if min(arguments.directions, arguments.seedings) < 1 or arguments.seed < 0:
         raise ConfigError("--directions and --seedings must be at least 1, --seed at least 0", remedy="correct them")
-    report = make_reporter("cluster") if MPI.COMM_WORLD.rank == 0 else lambda line: None
+    if MPI.COMM_WORLD.rank == 0:
+        start_log("cluster")
     k = None if arguments.k == "auto" else int(arguments.k)
     parameters = Parameters(arguments.algorithm, k, arguments.seed, arguments.directions, arguments.seedings)
-    cluster_fragments(MPI.COMM_WORLD, arguments.manifest, arguments.out, parameters, arguments.ranks, report)
+    cluster_fragments(MPI.COMM_WORLD, arguments.manifest, arguments.out, parameters, arguments.ranks)
 
 
 def main_on_rank() -> None:

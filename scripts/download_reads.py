@@ -11,7 +11,7 @@ READCLADE_ENA_URL names another server than ENA's, REQUESTS_CA_BUNDLE a certific
 
 from pathlib import Path
 
-from readclade.cli import make_parser, make_reporter, run
+from readclade.cli import make_parser, run, start_log
 from readclade.downloads.lanes import bring_lanes
 from readclade.inputs.lanes import add_lane_options, get_lanes, write_lanes
 
@@ -25,10 +25,10 @@ def main() -> None:
     parser.add_argument("--out", required=True, type=Path, help="folder to write into")
     arguments = parser.parse_args()
     lanes = get_lanes(parser, arguments).lanes
-    report = make_reporter(f"download {arguments.sample}")
-    table = bring_lanes(lanes, arguments.platform, arguments.out.absolute(), report)
+    log = start_log(f"download {arguments.sample}")
+    table = bring_lanes(lanes, arguments.platform, arguments.out.absolute())
     write_lanes(arguments.out / "lanes.json", arguments.sample, table)
-    report(f"{len(table.lanes)} lanes are here")
+    log.info(f"{len(table.lanes)} lanes are here")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ may be s3://bucket/key and s3://bucket/prefix. With --store s3://bucket/prefix t
 name, and --out gets a manifest that says so.
 """
 
-from readclade.cli import make_parser, make_reporter, run
+from readclade.cli import make_parser, run, start_log
 from readclade.embedders.options import add_embedding_options, get_embedder_parameters, parse_embedding_options
 from readclade.embedding.job import embed_reads
 from readclade.embedding.remote_files import check_folder, write_pointer
@@ -23,7 +23,7 @@ def main() -> None:
     arguments = parse_embedding_options(parser)
     if arguments.mark is not None:
         check_folder(arguments.location, arguments.mark)
-    report = make_reporter(f"embed {arguments.name}")
+    log = start_log(f"embed {arguments.name}")
     manifest = embed_reads(
         arguments.reads,
         arguments.location,
@@ -32,13 +32,12 @@ def main() -> None:
         arguments.d,
         arguments.actors,
         None if arguments.address == "local" else arguments.address,
-        report,
         arguments.actor_gpus,
     )
     write_pointer(manifest, arguments.location, arguments.out)
     size = sum(shard.bytes for shard in manifest.shards)
-    report(f"{manifest.fragments:,} fragments in {len(manifest.shards)} shards, {size / 1e6:.1f} MB")
-    report(f"fingerprint {manifest.fingerprint}")  # submit_embedding.py knows its shards by it
+    log.info(f"{manifest.fragments:,} fragments in {len(manifest.shards)} shards, {size / 1e6:.1f} MB")
+    log.info(f"fingerprint {manifest.fingerprint}")  # submit_embedding.py knows its shards by it
 
 
 if __name__ == "__main__":

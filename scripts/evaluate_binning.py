@@ -10,7 +10,7 @@ binning lacks is unassigned.
 
 from pathlib import Path
 
-from readclade.cli import make_parser, make_reporter, run
+from readclade.cli import make_parser, run, start_log
 from readclade.evaluation.job import evaluate_binnings
 
 
@@ -23,13 +23,13 @@ def main() -> None:
     parser.add_argument("--references", type=Path, help="table of reference genomes, which tells genera by taxid")
     parser.add_argument("--out", required=True, type=Path, help="table of figures to write")
     arguments = parser.parse_args()
+    start_log("evaluate")
     evaluate_binnings(
         arguments.truth,
         arguments.binning,
         arguments.out,
         arguments.sample,
         arguments.references,
-        make_reporter("evaluate"),
     )
 
 

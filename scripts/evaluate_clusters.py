@@ -12,7 +12,7 @@ docs/evaluation.md defines what they hold.
 
 from pathlib import Path
 
-from readclade.cli import make_parser, make_reporter, run
+from readclade.cli import make_parser, run, start_log
 from readclade.evaluation.job import evaluate_clusters
 
 
@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--genomes", type=Path, help="table with a row for each true genome to write")
     parser.add_argument("--strata", type=Path, help="table of figures by length and abundance to write")
     arguments = parser.parse_args()
+    start_log(f"evaluate {arguments.sample}")
     evaluate_clusters(
         arguments.sample,
         arguments.truth,
@@ -39,7 +40,6 @@ def main() -> None:
         arguments.references,
         arguments.genomes,
         arguments.strata,
-        make_reporter(f"evaluate {arguments.sample}"),
     )
 
 

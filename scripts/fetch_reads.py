@@ -10,7 +10,7 @@ are read in place and never copied; lanes that were downloaded or cleaned are na
 
 from pathlib import Path
 
-from readclade.cli import make_parser, make_reporter, run
+from readclade.cli import make_parser, run, start_log
 from readclade.inputs.lanes import add_lane_options, get_lanes
 from readclade.reads.plan import summarise_reads
 
@@ -28,7 +28,7 @@ def main() -> None:
     table = get_lanes(parser, arguments)
     if arguments.shard_bases < 1:
         parser.error("--shard-bases must be at least 1")
-    report = make_reporter(f"fetch {arguments.sample}")
+    log = start_log(f"fetch {arguments.sample}")
     result = summarise_reads(
         arguments.sample,
         arguments.platform,
@@ -36,11 +36,10 @@ def main() -> None:
         arguments.out,
         arguments.shard_bases,
         arguments.threads,
-        report,
         table.origins,
         table.cleaning,
     )
-    report(f"{result['fragments']:,} fragments, {result['bases']:,} bases, {len(result['shards'])} shards")
+    log.info(f"{result['fragments']:,} fragments, {result['bases']:,} bases, {len(result['shards'])} shards")
 
 
 if __name__ == "__main__":

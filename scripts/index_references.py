@@ -8,7 +8,7 @@ The vectors are not projected: labelling puts them through the projection of eac
 
 from pathlib import Path
 
-from readclade.cli import make_parser, make_reporter, run
+from readclade.cli import make_parser, run, start_log
 from readclade.embedders.options import add_embedder_options, get_embedder_parameters
 from readclade.labelling.references import index_references
 
@@ -23,13 +23,11 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.threads < 1:
         parser.error("--threads must be at least 1")
-    report = make_reporter("index references")
+    log = start_log("index references")
     parameters = get_embedder_parameters(arguments)
-    index = index_references(
-        arguments.references, arguments.embedder, parameters, arguments.out, arguments.threads, report
-    )
+    index = index_references(arguments.references, arguments.embedder, parameters, arguments.out, arguments.threads)
     tiles = sum(reference.tiles for reference in index.references)
-    report(f"{len(index.references):,} references, {tiles:,} tiles, {arguments.out.stat().st_size / 1e6:.1f} MB")
+    log.info(f"{len(index.references):,} references, {tiles:,} tiles, {arguments.out.stat().st_size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ Writes taxa.tsv, binning.tsv and profile.tsv. A cluster that is like no referenc
 
 from pathlib import Path
 
-from readclade.cli import make_parser, make_reporter, run
+from readclade.cli import make_parser, run, start_log
 from readclade.errors import ConfigError
 from readclade.labelling.job import label_clusters
 
@@ -28,6 +28,7 @@ def main() -> None:
         "--support", type=float, default=0.5, help="share of the votes that a name needs (default: %(default)s)"
     )
     arguments = parser.parse_args()
+    start_log(f"label {arguments.out.name}")
     if arguments.neighbours < 1 or not 0 < arguments.support <= 1:
         raise ConfigError(
             f"--neighbours {arguments.neighbours} --support {arguments.support} cannot be used",
@@ -41,7 +42,6 @@ def main() -> None:
         arguments.out,
         arguments.neighbours,
         arguments.support,
-        make_reporter(f"label {arguments.out.name}"),
     )
 
 

@@ -9,7 +9,7 @@ verifies them where they lie. A second run brings only what is missing or damage
 
 from pathlib import Path
 
-from readclade.cli import make_parser, make_reporter, run
+from readclade.cli import make_parser, run, start_log
 from readclade.shards.lustre import DataRepository
 from readclade.shards.staging import WAYS, stage_shards
 
@@ -28,8 +28,8 @@ def main() -> None:
     if arguments.streams < 1:
         parser.error("--streams must be at least 1")
     repository = DataRepository.parse(arguments.data_repository) if arguments.way == "import" else None
-    report = make_reporter(f"stage {arguments.out.name}")
-    stage_shards(arguments.manifest, arguments.out, arguments.way, arguments.streams, repository, report)
+    start_log(f"stage {arguments.out.name}")
+    stage_shards(arguments.manifest, arguments.out, arguments.way, arguments.streams, repository)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ Where a job for the same shards runs already, this follows it instead of submitt
 
 import sys
 
-from readclade.cli import make_parser, make_reporter, run
+from readclade.cli import make_parser, run, start_log
 from readclade.embedders.options import (
     add_embedding_options,
     get_embedder_parameters,
@@ -45,8 +45,8 @@ def main() -> None:
         arguments.actor_gpus,
         get_embedding_words(arguments),
     )
-    report = make_reporter(f"submit {arguments.name}")
-    code = embed_remotely(request, arguments.address, arguments.python, arguments.patience, report)
+    start_log(f"submit {arguments.name}")
+    code = embed_remotely(request, arguments.address, arguments.python, arguments.patience)
     if code == 0:
         write_pointer(read_manifest(join(arguments.location, "manifest.json")), arguments.location, arguments.out)
     sys.exit(code)

@@ -9,7 +9,7 @@ The receipt lists every file with its checksum; it is written last, here and as 
 
 from pathlib import Path
 
-from readclade.cli import make_parser, make_reporter, run
+from readclade.cli import make_parser, run, start_log
 from readclade.storage.syncing import sync_results
 
 
@@ -23,8 +23,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.streams < 1:
         parser.error("--streams must be at least 1")
-    report = make_reporter("sync")
-    sync_results(arguments.results, arguments.target, arguments.receipt, arguments.streams, report)
+    start_log("sync")
+    sync_results(arguments.results, arguments.target, arguments.receipt, arguments.streams)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ and parameters give the same model.
 
 from pathlib import Path
 
-from readclade.cli import make_parser, make_reporter, run
+from readclade.cli import make_parser, run, start_log
 from readclade.embedders.lshvec import Training, write_model
 from readclade.embedders.lshvec_training import train_model
 
@@ -30,9 +30,9 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=getattr(Training, name), help=f"{text} (%(default)s)")
     arguments = parser.parse_args()
     training = Training(arguments.k, arguments.bits, arguments.bases, arguments.epochs, arguments.seed)
-    report = make_reporter("train lshvec")
-    write_model(arguments.out, train_model([path.absolute() for path in arguments.reads], training, report))
-    report(f"{arguments.out.stat().st_size / 1e6:.1f} MB")
+    log = start_log("train lshvec")
+    write_model(arguments.out, train_model([path.absolute() for path in arguments.reads], training))
+    log.info(f"{arguments.out.stat().st_size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ The workflow does this where the configuration says `bins: true`. Mates stand on
 
 from pathlib import Path
 
-from readclade.cli import make_parser, make_reporter, run
+from readclade.cli import make_parser, run, start_log
 from readclade.reads.plan import load_reads
 from readclade.results.bins import write_bins
 
@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--out", required=True, type=Path, help="folder of the bins")
     arguments = parser.parse_args()
     counts = write_bins(load_reads(arguments.reads), arguments.assignments, arguments.out)
-    make_reporter("bins")(f"{sum(counts.values()):,} fragments in {len(counts)} files")
+    start_log("bins").info(f"{sum(counts.values()):,} fragments in {len(counts)} files")
 
 
 if __name__ == "__main__":

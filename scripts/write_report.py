@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from readclade.cli import make_parser, make_reporter, run
+from readclade.cli import make_parser, run, start_log
 from readclade.errors import ConfigError
 from readclade.report.page import write_report
 from readclade.report.samples import Folders
@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--crate", required=True, type=Path, help="RO-Crate metadata to write")
     parser.add_argument("--summary", required=True, type=Path, help="table of figures to write")
     arguments = parser.parse_args()
+    start_log("report")
     try:
         config = yaml.safe_load(arguments.config.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
@@ -37,7 +38,7 @@ def main() -> None:
         raise ConfigError(f"{arguments.config}: holds no keys", remedy="give a configuration as in config/config.yaml")
     folders = Folders(arguments.results, arguments.reads, arguments.shards, arguments.logs)
     outputs = (arguments.out, arguments.crate, arguments.summary)
-    write_report(arguments.samples, config, folders, *outputs, make_reporter("report"))
+    write_report(arguments.samples, config, folders, *outputs)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import logging
 import os
 import struct
 import sys
@@ -118,6 +119,21 @@ def bucket(s3_server, monkeypatch):
     name = f"bucket-{uuid.uuid4().hex[:12]}"
     s3_server.make_client().create_bucket(Bucket=name)
     return f"s3://{name}"
+
+
+@pytest.fixture
+def lines() -> Iterator[list[str]]:
+    """Return the list that the library's lines of progress come into."""
+    found: list[str] = []
+    keeper = logging.Handler()
+    keeper.emit = lambda record: found.append(record.getMessage())
+    keeper.addFilter(lambda record: record.levelno == logging.INFO)
+    log = logging.getLogger("readclade")
+    log.addHandler(keeper)
+    log.setLevel(logging.INFO)
+    yield found
+    log.setLevel(logging.NOTSET)
+    log.removeHandler(keeper)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ runs the build backend of a source distribution to learn its name). All together
 
 import gzip
 import io
+import logging
 import lzma
 import re
 import subprocess
@@ -22,12 +23,12 @@ from pathlib import Path
 from genome_list import LIST, SPLITS, Genome, hash_records, read_genomes
 from simulation import write_gzip
 
-from readclade.cli import make_parser, make_reporter, run
+from readclade.cli import make_parser, run, start_log
 from readclade.errors import InputError, ReadcladeError
 from readclade.storage.files import remove_leftovers, replace_when_done
 
 LINE_BP = 80
-report = make_reporter("fetch_genomes")
+log = logging.getLogger("readclade")
 
 
 def is_complete(genome: Genome, out: Path) -> bool:
@@ -182,6 +183,7 @@ def main() -> None:
     parser.add_argument("--split", choices=SPLITS, help="only the genomes of one split")
     parser.add_argument("--skip-missing", action="store_true", help="go on where a package is not to be had")
     arguments = parser.parse_args()
+    start_log("fetch_genomes")
     arguments.out.mkdir(parents=True, exist_ok=True)
     remove_leftovers(arguments.out)
     wanted = [genome for genome in read_genomes(arguments.list) if arguments.split in (None, genome.split)]
@@ -189,17 +191,17 @@ def main() -> None:
     for genome in wanted:
         if not is_complete(genome, arguments.out):
             by_package[genome.package].append(genome)
-    report(f"{len(wanted) - sum(map(len, by_package.values()))} of {len(wanted)} genomes are there")
+    log.info(f"{len(wanted) - sum(map(len, by_package.values()))} of {len(wanted)} genomes are there")
     failed = []
     for package, genomes in by_package.items():
-        report(f"{package}: {', '.join(genome.name for genome in genomes)}")
+        log.info(f"{package}: {', '.join(genome.name for genome in genomes)}")
         try:
             fetch_package(package, genomes, arguments.out)
         except ReadcladeError as error:
             if not arguments.skip_missing:
                 raise
             failed += [genome.name for genome in genomes]
-            report(f"skipped: {error.message}")
+            log.info(f"skipped: {error.message}")
     if failed:
         raise ReadcladeError(f"{len(failed)} genomes are missing: {', '.join(failed)}")
 

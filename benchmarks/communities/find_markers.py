@@ -17,7 +17,7 @@ import numpy as np
 from genome_list import Genome, read_genomes
 from simulation import read_fasta
 
-from readclade.cli import make_parser, make_reporter, run
+from readclade.cli import make_parser, run, start_log
 from readclade.clustering.genomes.codons import add_codon, make_codon_table
 from readclade.clustering.genomes.markers import AMINO_ACIDS, spell_word
 from readclade.letters import CODES
@@ -151,7 +151,7 @@ def main() -> None:
     chosen = choose_words([(genome.get_rank("g"), words) for genome, (words, _) in zip(genomes, listed, strict=True)])
     markers = join_words(chosen, listed)
     write_atomically(arguments.out, make_list(markers, [genome.organism for genome in genomes]))
-    make_reporter("find_markers")(f"{sum(map(len, markers)):,} words of {len(markers)} markers")
+    start_log("find_markers").info(f"{sum(map(len, markers)):,} words of {len(markers)} markers")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ the reads. The same arguments give the same bytes. A preset is a row of presets.
 
 import csv
 import json
+import logging
 import os
 import platform
 import re
@@ -32,7 +33,7 @@ from simulation import (
     write_table,
 )
 
-from readclade.cli import make_parser, make_reporter, run
+from readclade.cli import make_parser, run, start_log
 from readclade.errors import ConfigError, InputError
 from readclade.storage.files import write_atomically
 
@@ -45,7 +46,7 @@ DEFAULTS = {
 }  # fmt: skip
 TYPES = {"species": int, "pairs": int, "read_length": int, "mean_length": int, "error_rate": float, "slice_mb": float}
 GZIP_LEVEL = 1  # communities are read once or twice, and are large
-report = make_reporter("make_community")
+log = logging.getLogger("readclade")
 
 
 class Member(NamedTuple):
@@ -200,7 +201,7 @@ def make_community(arguments: Namespace) -> None:
     fragments = []
     for number, member in enumerate(members):
         fragments.append(simulate_member(member, options, drawing.get_rng(seed, drawing.READS, number)))
-        report(f"{member.name}: {member.coverage_x:g}x, {len(fragments[-1])} fragments")
+        log.info(f"{member.name}: {member.coverage_x:g}x, {len(fragments[-1])} fragments")
     order = drawing.get_rng(seed, drawing.ORDER)
     row = write_sample(
         out, arguments.sample, members, fragments, order, platform=PLATFORMS[options["kind"]], level=GZIP_LEVEL
@@ -259,6 +260,7 @@ def main() -> None:
     add("--sample", default="community", help="its name (default: community)")
     add("--list", type=Path, default=LIST, help="table of genomes (default: genomes.tsv)")
     make_community(parser.parse_args())
+    start_log("make_community")
 
 
 if __name__ == "__main__":

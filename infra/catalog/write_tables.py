@@ -8,7 +8,8 @@ Any engine reads them, DuckDB for one: SELECT * FROM 'tables/taxa/*.parquet'. A 
 file for it, as the evaluation does where no truth is known.
 """
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,9 +17,11 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from infra.catalog.tables import COLUMNS, SOURCES
-from readclade.cli import make_parser, make_reporter, run
+from readclade.cli import make_parser, run, start_log
 from readclade.errors import InputError
 from readclade.storage.files import replace_when_done
+
+log = logging.getLogger("readclade")
 
 _TYPES = {"string": pa.string(), "bigint": pa.int64(), "int": pa.int32(), "float": pa.float32(), "double": pa.float64()}
 _BATCH_ROWS = 1 << 20
@@ -83,7 +86,7 @@ def _read_tsv(source: Path, schema: pa.Schema, columns: list[str]) -> Iterator[p
     )
 
 
-def write_tables(results: Path, out: Path, report: Callable[[str], None]) -> dict[str, int]:
+def write_tables(results: Path, out: Path) -> dict[str, int]:
     """Write every table of every sample of a run, and return the rows of each table.
 
     Raises:
@@ -97,7 +100,7 @@ def write_tables(results: Path, out: Path, report: Callable[[str], None]) -> dic
         for table, name in SOURCES.items():
             if (results / sample / name).is_file():
                 rows[table] += write_table(results / sample / name, table, sample, out / table / f"{sample}.parquet")
-        report(f"{sample}: written")
+        log.info(f"{sample}: written")
     return rows
 
 
@@ -107,9 +110,10 @@ def main() -> None:
     parser.add_argument("--results", required=True, type=Path, help="folder `results` of a run")
     parser.add_argument("--out", required=True, type=Path, help="folder of the tables")
     arguments = parser.parse_args()
+    start_log("tables")
     if not arguments.results.is_dir():
         raise InputError("is no folder", path=arguments.results, remedy="name the folder `results` of a run")
-    rows = write_tables(arguments.results, arguments.out, make_reporter("tables"))
+    rows = write_tables(arguments.results, arguments.out)
     print(", ".join(f"{table}: {count} rows" for table, count in rows.items()))
 
 

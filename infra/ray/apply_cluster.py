@@ -7,6 +7,7 @@ Example, from the repository root, with credentials that may apply the stack:
 command says so and fails. The token that every call to Ray carries is made on the first call and never shown.
 """
 
+import logging
 import os
 import secrets
 import subprocess
@@ -18,8 +19,10 @@ from typing import Any
 
 from infra.ray.render_cluster import CLUSTER, read_outputs, render_cluster
 from infra.template import ROOT
-from readclade.cli import make_parser, make_reporter, run
+from readclade.cli import make_parser, run, start_log
 from readclade.errors import ReadcladeError
+
+log = logging.getLogger("readclade")
 
 # Inside the head's container: exit status 3 where a job has not ended.
 _IS_BUSY = "/opt/venv/bin/python /opt/readclade/infra/ray/check_idle.py"
@@ -56,15 +59,12 @@ def save_key(ssm: Any, key_id: str, key_name: str, folder: Path) -> Path:
     return path
 
 
-def wait_until_idle(
-    ask: Callable[[], str], minutes: float, report: Callable[[str], None], sleep: Callable[[float], None] = time.sleep
-) -> None:
+def wait_until_idle(ask: Callable[[], str], minutes: float, sleep: Callable[[float], None] = time.sleep) -> None:
     """Return when the cluster has no job left.
 
     Args:
         ask: returns `idle`, `busy` or `absent`.
         minutes: how long to wait.
-        report: called with lines of progress.
         sleep: waits for seconds.
 
     Raises:
@@ -73,10 +73,10 @@ def wait_until_idle(
     for waited in range(int(minutes) + 1):
         state = ask()
         if state != "busy":
-            report({"idle": "the cluster has no job", "absent": "there is no head node yet"}[state])
+            log.info({"idle": "the cluster has no job", "absent": "there is no head node yet"}[state])
             return
         if waited < int(minutes):
-            report("jobs are running; they would be ended, so this waits a minute")
+            log.info("jobs are running; they would be ended, so this waits a minute")
             sleep(60)
     raise ReadcladeError(
         f"jobs still ran after {minutes:g} minutes; the cluster was left as it was",
@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("--wait-minutes", type=float, default=30, help="for running jobs (default: %(default)s)")
     parser.add_argument("--replace", action="store_true", help="apply without asking whether jobs run")
     arguments = parser.parse_args()
-    report = make_reporter("ray up")
+    start_log("ray up")
     import boto3
 
     ssm = boto3.client("ssm")
@@ -126,11 +126,11 @@ def main() -> None:
     cluster.parent.mkdir(parents=True, exist_ok=True)
     cluster.write_text(render_cluster(CLUSTER.read_text(encoding="utf-8"), outputs, arguments.image), encoding="utf-8")
     made = ensure_token(ssm, outputs["RayTokenParameter"], outputs["KeyArn"])
-    report("made the token" if made else "the token is there")
+    log.info("made the token" if made else "the token is there")
     save_key(ssm, outputs["RayKeyId"], outputs["RayKeyName"], Path.home() / ".ssh")
     ray = str(Path(sys.executable).with_name("ray"))
     if not arguments.replace:
-        wait_until_idle(lambda: ask_cluster(ray, cluster), arguments.wait_minutes, report)
+        wait_until_idle(lambda: ask_cluster(ray, cluster), arguments.wait_minutes)
     subprocess.run([ray, "up", "--yes", "--disable-usage-stats", str(cluster)], check=True)
 
 

@@ -1,6 +1,7 @@
 """What the scripts share: errors without a traceback, and lines of progress."""
 
 import argparse
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -38,10 +39,25 @@ def get_exit_code(error: ReadcladeError) -> int:
     return 2 if isinstance(error, ConfigError) else 1
 
 
-def make_reporter(name: str) -> Callable[[str], None]:
-    """Return a function that prints a line of progress, with the seconds since the start, to standard error."""
+def start_log(name: str) -> logging.Logger:
+    """Print what the library logs to standard error, each line with a name and the seconds since the start.
 
-    def report(line: str) -> None:
-        print(f"{name} [{time.monotonic() - _START:6.1f} s] {line}", file=sys.stderr, flush=True)
+    Returns:
+        The logger, for lines of the script's own.
+    """
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Formatter(name))
+    logger = logging.getLogger("readclade")
+    logger.handlers = [handler]
+    logger.propagate = False
+    logger.setLevel(logging.INFO)
+    return logger
 
-    return report
+
+class _Formatter(logging.Formatter):
+    def __init__(self, name: str):
+        super().__init__()
+        self._name = name
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"{self._name} [{time.monotonic() - _START:6.1f} s] {record.getMessage()}"

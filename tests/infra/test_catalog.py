@@ -43,7 +43,7 @@ def results(tmp_path):
 
 
 def write(results, out):
-    return write_tables(results, out, lambda line: None)
+    return write_tables(results, out)
 
 
 @pytest.fixture

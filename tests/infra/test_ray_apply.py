@@ -45,14 +45,14 @@ def test_save_key_writes_for_its_owner_only(ssm, tmp_path):
 
 
 def test_wait_until_idle_waits_for_jobs_and_gives_up():
-    states, slept, lines = iter(["busy", "busy", "idle"]), [], []
-    wait_until_idle(lambda: next(states), 5, lines.append, slept.append)
+    states, slept = iter(["busy", "busy", "idle"]), []
+    wait_until_idle(lambda: next(states), 5, slept.append)
     assert slept == [60, 60]
     with pytest.raises(ReadcladeError, match="left as it was") as caught:
-        wait_until_idle(lambda: "busy", 2, lines.append, slept.append)
+        wait_until_idle(lambda: "busy", 2, slept.append)
     assert "ray job stop" in str(caught.value)
     assert len(slept) == 4
-    wait_until_idle(lambda: "absent", 0, lines.append, slept.append)
+    wait_until_idle(lambda: "absent", 0, slept.append)
     assert len(slept) == 4
 
 

@@ -7,7 +7,6 @@ each group is a cluster (`lsh`). Rank 0 writes, shard by shard.
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -64,7 +63,6 @@ def cluster_fragments(
     out: Path,
     parameters: Parameters,
     ranks: int | None = None,
-    report: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Cluster the fragments of the manifests and write the results into `out`. Collective.
 
@@ -82,7 +80,7 @@ def cluster_fragments(
             f"k = {parameters.k} is larger than the number of fragments, {layout.count}",
             remedy="set clustering: k to a smaller number",
         )
-    note = Progress(report)
+    note = Progress()
     note.begin(READ)
     mine = range(comm.rank, len(entries), comm.size)
     local = run_on_each(comm, lambda: load_fragments([entries[number] for number in mine], entries[0].manifest.d))
@@ -96,7 +94,7 @@ def cluster_fragments(
         )
     # One thread for matrix products: the ranks already use all cores, and block sums keep their order.
     with threadpool_limits(1):
-        checkpoints = Checkpoints(comm, Path(out), _get_fingerprint(entries), report)
+        checkpoints = Checkpoints(comm, Path(out), _get_fingerprint(entries))
         note.begin(LINKED)
         linkage = _link(layout, entries, local, checkpoints, note)
         note.begin(FOUND)

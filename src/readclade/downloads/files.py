@@ -5,6 +5,7 @@ Beside a file `x` lies `x.json`, what is known of it; until it is whole it is `x
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import time
@@ -24,6 +25,8 @@ from readclade.formats import format_bytes, format_duration
 from readclade.inputs.addresses import check_url, hide_query
 from readclade.reads.compression import MAGIC_BYTES, find_compression
 from readclade.storage.files import write_atomically
+
+_log = logging.getLogger(__name__)
 
 _BLOCK_BYTES = 1 << 20
 _MOST_REDIRECTS = 10
@@ -63,11 +66,10 @@ class _Broken(Exception):
         self.wait = wait
 
 
-def fetch_file(source: Source, path: Path, report: Callable[[str], None], patience: Patience = PATIENCE) -> dict:
+def fetch_file(source: Source, path: Path, patience: Patience = PATIENCE) -> dict:
     """Bring a file to `path`, unless it lies there whole already.
 
     Args:
-        report: called with lines of progress.
 
     Returns:
         url (without query), bytes, md5, sha256 of the file, and the time at which it came.
@@ -81,15 +83,14 @@ def fetch_file(source: Source, path: Path, report: Callable[[str], None], patien
     if path.is_file() and known.get("bytes") == path.stat().st_size:
         found = _describe(path)
         if all(known.get(key) == found[key] for key in found) and not _find_difference(found, source):
-            report(f"{path.name}: is here already")
+            _log.info(f"{path.name}: is here already")
             return known
     part = _add_suffix(path, ".part")
     for is_last in (False, True):
         _persist(
-            lambda: _transfer(source, part, patience, report),
+            lambda: _transfer(source, part, patience),
             source.url,
             patience,
-            report,
             lambda: part.stat().st_size if part.exists() else 0,
         )
         found = _describe(part)
@@ -104,7 +105,7 @@ def fetch_file(source: Source, path: Path, report: Callable[[str], None], patien
                 remedy="compare the checksum in the table with the source's; where a proxy or mirror stands between, "
                 "look at what it delivers",
             )
-        report(f"{path.name}: has {difference}; once more from the beginning")
+        _log.info(f"{path.name}: has {difference}; once more from the beginning")
     _check_content(part, source.url)
     date = datetime.now(UTC).replace(microsecond=0).isoformat()
     record = {"url": hide_query(source.url), **found, "downloaded": date}
@@ -114,7 +115,7 @@ def fetch_file(source: Source, path: Path, report: Callable[[str], None], patien
     return record
 
 
-def fetch_text(url: str, report: Callable[[str], None], patience: Patience = PATIENCE) -> str:
+def fetch_text(url: str, patience: Patience = PATIENCE) -> str:
     """Return a short text from the network.
 
     Raises:
@@ -128,7 +129,7 @@ def fetch_text(url: str, report: Callable[[str], None], patience: Patience = PAT
                 raise _Broken("the answer is empty")  # ENA's way of being out of order
             return data.decode("utf-8", "replace")
 
-    return _persist(get, url, patience, report)
+    return _persist(get, url, patience)
 
 
 def check_space(folder: Path, size: int) -> None:
@@ -150,7 +151,6 @@ def _persist(
     action: Callable,
     url: str,
     patience: Patience,
-    report: Callable[[str], None],
     measure: Callable[[], int] = lambda: 0,
 ):
     """Return what an action returns; repeat it where it broke, for as long as `measure` grows or tries are left."""
@@ -171,7 +171,7 @@ def _persist(
                 ) from None
             wait = patience.pause_s * 2 ** (failures - 1) if problem.wait is None else problem.wait
             wait = min(wait, patience.longest_pause_s)
-            report(f"{hide_query(url)}: {problem}; trying again in {wait:g} s")
+            _log.info(f"{hide_query(url)}: {problem}; trying again in {wait:g} s")
             time.sleep(wait)
 
 
@@ -249,7 +249,7 @@ def _read_retry_after(value: str | None) -> float | None:
         return None
 
 
-def _transfer(source: Source, part: Path, patience: Patience, report: Callable[[str], None]) -> None:
+def _transfer(source: Source, part: Path, patience: Patience) -> None:
     """Bring what is missing of a file; return when all of it is there."""
     state_path = _add_suffix(part, ".json")
     state = _read_json(state_path)
@@ -278,7 +278,7 @@ def _transfer(source: Source, part: Path, patience: Patience, report: Callable[[
         check_space(part.parent, 0 if total is None else total - begin)
         state = {"url": _hash(source.url), "validator": _get_validator(response), "size": total}
         write_atomically(state_path, json.dumps(state) + "\n")
-        progress = _Progress(part.name.removesuffix(".part"), begin, total, report)
+        progress = _Progress(part.name.removesuffix(".part"), begin, total)
         try:
             with open(part, "ab" if begin else "wb") as out:
                 # Whatever has come is written: a connection that stalls must not take a part of a block with it.
@@ -330,12 +330,12 @@ def _get_validator(response: requests.Response) -> str | None:
 class _Progress:
     """Tell every few seconds how much has come, how fast, and for how long it will go on."""
 
-    def __init__(self, name: str, begin: int, total: int | None, report: Callable[[str], None]):
-        self._name, self._begin, self._total, self._report = name, begin, total, report
+    def __init__(self, name: str, begin: int, total: int | None):
+        self._name, self._begin, self._total = name, begin, total
         self._size = begin
         self._started = self._told = time.monotonic()
         if begin:
-            report(f"{name}: goes on from {format_bytes(begin)}")
+            _log.info(f"{name}: goes on from {format_bytes(begin)}")
 
     def add(self, size: int) -> None:
         self._size += size
@@ -350,7 +350,7 @@ class _Progress:
         text += f", {format_bytes(int(rate))} a second"
         if self._total is not None and rate:
             text += f", {format_duration((self._total - self._size) / rate)} left"
-        self._report(text)
+        _log.info(text)
 
 
 def _check_content(part: Path, url: str) -> None:

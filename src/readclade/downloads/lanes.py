@@ -1,6 +1,7 @@
 """The lanes of a sample, brought here: which address each entry stands for, and under which name its file lies."""
 
 import hashlib
+import logging
 import re
 from collections.abc import Callable
 from functools import partial
@@ -14,17 +15,16 @@ from readclade.inputs.addresses import check_url, hide_query, is_downloaded, is_
 from readclade.inputs.lanes import LaneTable
 from readclade.inputs.tables import INTERLEAVED, Lane
 
+_log = logging.getLogger(__name__)
 
-def bring_lanes(
-    lanes: list[Lane], platform: str, folder: Path, report: Callable[[str], None], patience: Patience = PATIENCE
-) -> LaneTable:
+
+def bring_lanes(lanes: list[Lane], platform: str, folder: Path, patience: Patience = PATIENCE) -> LaneTable:
     """Download what is on the network, into `folder`; other lanes stay as they are.
 
     Args:
         lanes: entries of the table.
         platform: of the sample; a run that ENA knows as another one is refused.
         folder: absolute.
-        report: called with lines of progress.
 
     Returns:
         The lanes as files.
@@ -33,9 +33,7 @@ def bring_lanes(
         InputError: an entry cannot be resolved or brought.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    resolved = [
-        _resolve(lane, platform, partial(fetch_text, report=report, patience=patience), report) for lane in lanes
-    ]
+    resolved = [_resolve(lane, platform, partial(fetch_text, patience=patience)) for lane in lanes]
     wanted = [(part, get_path(folder, part.url)) for parts in resolved for part in parts if isinstance(part, Source)]
     check_space(folder, sum(part.size or 0 for part, path in wanted if not path.exists()))
     table = LaneTable([])
@@ -44,7 +42,7 @@ def bring_lanes(
         for part in parts:
             if isinstance(part, Source):
                 paths.append(str(get_path(folder, part.url)))
-                origins.append(fetch_file(part, Path(paths[-1]), report, patience))
+                origins.append(fetch_file(part, Path(paths[-1]), patience))
                 if is_run(lane.fq1):
                     origins[-1] = {"accession": lane.fq1, **origins[-1]}
             else:
@@ -63,17 +61,15 @@ def get_path(folder: Path, url: str) -> Path:
     return folder / f"{hashlib.sha256(address.encode()).hexdigest()[:8]}_{name or 'reads'}"
 
 
-def _resolve(
-    lane: Lane, platform: str, fetch: Callable[[str], str], report: Callable[[str], None]
-) -> list[Source | str]:
+def _resolve(lane: Lane, platform: str, fetch: Callable[[str], str]) -> list[Source | str]:
     """Return the files of a lane: sources on the network, paths as they are."""
     if not is_run(lane.fq1):
         return [_make_source(entry) if is_downloaded(entry) else entry for entry in lane.paths]
     run = resolve_run(lane.fq1, platform, lane.fq2 == INTERLEAVED, fetch)
     size = format_bytes(sum(file.size for file in run.files))
-    report(f"{run.accession}: {'pairs' if len(run.files) == 2 else 'one file'}, {size}")
+    _log.info(f"{run.accession}: {'pairs' if len(run.files) == 2 else 'one file'}, {size}")
     for file in run.unpaired:
-        report(
+        _log.info(
             f"{run.accession}: leaves out {hide_query(file.url)} ({format_bytes(file.size)}), reads without "
             "their mates; give its address a row of its own to use them"
         )

@@ -5,8 +5,9 @@ genomes come to have similar vectors. One model serves all samples of a run and 
 models cannot be compared.
 """
 
+import logging
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from readclade.errors import InputError, needing_networks
 from readclade.letters import get_letters
 from readclade.reads.fragments import read_batches
 from readclade.reads.plan import load_reads
+
+_log = logging.getLogger(__name__)
 
 _WINDOW = 5  # neighbours on either side, gensim's default
 _NEGATIVES = 5
@@ -47,9 +50,7 @@ def take_reads(reads_path: Path, bases: int) -> Iterator[pa.StringArray]:
                 return
 
 
-def train_model(
-    reads_paths: Sequence[Path], training: Training, report: Callable[[str], None] = lambda line: None
-) -> Model:
+def train_model(reads_paths: Sequence[Path], training: Training) -> Model:
     """Train a model on the beginnings of samples, an equal share of the bases from each.
 
     The same reads, in the same order of samples, and the same parameters give the same model, bit for bit, on one kind
@@ -57,7 +58,6 @@ def train_model(
 
     Args:
         reads_paths: `reads.json` of each sample, at least one.
-        report: called with lines of progress.
 
     Raises:
         ConfigError: gensim is not there.
@@ -76,7 +76,7 @@ def train_model(
             path=reads_paths[0],
             remedy="take a smaller k, or more bases",
         )
-    report(f"{corpus.words:,} words from {len(reads_paths)} samples, {training.epochs} epochs")
+    _log.info(f"{corpus.words:,} words from {len(reads_paths)} samples, {training.epochs} epochs")
     network = Word2Vec(
         corpus,
         sg=1,
@@ -92,7 +92,7 @@ def train_model(
     )
     vectors = np.zeros((2**training.bits, training.dimensions), np.float32)
     vectors[[int(word) for word in network.wv.index_to_key]] = np.round(network.wv.vectors * _STEPS) / _STEPS
-    report(f"{len(network.wv):,} different words")
+    _log.info(f"{len(network.wv):,} different words")
     return Model(training, hyperplanes, vectors)
 
 

@@ -8,10 +8,10 @@ shards lie on disk or on S3; docs/exactly-once.md says what holds where.
 
 import hashlib
 import json
+import logging
 import os
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +33,8 @@ from readclade.shards.manifest import Manifest, Shard
 from readclade.shards.parquet import write_shard
 from readclade.storage import locations
 from readclade.storage.files import hash_file
+
+_log = logging.getLogger(__name__)
 
 _PROGRESS = "progress.json"
 _MANIFEST = "manifest.json"
@@ -142,7 +144,6 @@ def embed_reads(
     d: int,
     actors: int,
     address: str | None = None,
-    report: Callable[[str], None] = lambda line: None,
     gpus: float = 0,
 ) -> Manifest:
     """Write the shards of one sample and their manifest into `out`.
@@ -155,7 +156,6 @@ def embed_reads(
         d: most values an embedding may have.
         actors: number of long-lived actors, one CPU each.
         address: a running Ray cluster, or None for one of our own on this machine.
-        report: called with lines of progress.
         gpus: share of a GPU that each actor takes; without any, an actor sees none.
 
     Raises:
@@ -169,9 +169,9 @@ def embed_reads(
     fingerprint = get_fingerprint(reads, embedder, d)
     done = _load_progress(out, fingerprint)
     if done is not None and done.shards:
-        report(f"{len(done.shards)} of {len(reads['shards'])} shards are there already")
+        _log.info(f"{len(done.shards)} of {len(reads['shards'])} shards are there already")
     if done is None or len(done.shards) < len(reads["shards"]):
-        with running_ray(actors, address, report):
+        with running_ray(actors, address):
             # Side by side, and the fit where the actors will be: they may have a GPU that this process lacks.
             checks = [(check_reads, ({"lanes": [lane]},), 0) for lane in reads["lanes"]]
             fit = [] if done else [(_fit_projection, (reads_path, embedder_name, parameters, d), gpus)]
@@ -184,7 +184,7 @@ def embed_reads(
                     "projection": results[-1].to_json(),
                 }
                 done = Manifest(reads["sample"], reads["platform"], description, results[-1].d, fingerprint, ())
-            done = _embed_missing(done, reads_path, out, reads, parameters, actors, gpus, report)
+            done = _embed_missing(done, reads_path, out, reads, parameters, actors, gpus)
         locations.prepare_folder(out)  # Ray has replaced actors that died: what they had begun to write is still there
     _write(done, out, _MANIFEST)
     return done
@@ -195,7 +195,7 @@ def _fit_projection(reads_path: str, embedder_name: str, parameters: dict, d: in
     return fit_first_fragments(load_reads(reads_path), locations.get_folder(reads_path), embedder, d)
 
 
-def _embed_missing(done: Manifest, reads_path, out, reads, parameters, actors, gpus, report) -> Manifest:
+def _embed_missing(done: Manifest, reads_path, out, reads, parameters, actors, gpus) -> Manifest:
     """Make the shards that a manifest lacks; return the whole one."""
     edition = store.get_edition(done)
     if not done.shards:
@@ -206,7 +206,7 @@ def _embed_missing(done: Manifest, reads_path, out, reads, parameters, actors, g
     locations.delete(locations.join(out, _MANIFEST))  # where it stands, all shards stand
     _write(done, out, _PROGRESS)
     told = time.monotonic()
-    for shard in _run_actors(reads_path, out, parameters, missing, actors, report, reads, gpus):
+    for shard in _run_actors(reads_path, out, parameters, missing, actors, reads, gpus):
         shards[shard.file] = shard
         done = replace(done, shards=tuple(shards[file] for file in sorted(shards)))
         if not locations.is_s3(out) or time.monotonic() - told > _S3_PAUSE_S:
@@ -248,9 +248,9 @@ def _load_progress(out: str, fingerprint: str) -> Manifest | None:
     return replace(manifest, shards=tuple(store.list_intact(manifest, out)))
 
 
-def _run_actors(reads_path, out, parameters, missing, actors, report, reads, gpus):
+def _run_actors(reads_path, out, parameters, missing, actors, reads, gpus):
     """Yield the missing shards as the actors finish them."""
-    report(f"{len(missing)} shards to embed")
+    _log.info(f"{len(missing)} shards to embed")
     started = time.monotonic()
     total = sum(reads["shards"][index]["bases"] for index in missing)
     results = ray.data.from_items(
@@ -272,10 +272,10 @@ def _run_actors(reads_path, out, parameters, missing, actors, report, reads, gpu
         bases += shard.bases
         seconds = time.monotonic() - started
         left = seconds * (total - bases) / max(bases, 1)
-        report(
+        _log.info(
             f"shard {finished} of {len(missing)}: {bases / 1e6:,.0f} of {total / 1e6:,.0f} Mb,"
             f" {bases / seconds / 1e6:.1f} Mb a second, {left:.0f} s left"
         )
         yield shard
     for line in usage.summarise(time.monotonic() - started):
-        report(line)
+        _log.info(line)

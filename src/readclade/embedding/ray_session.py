@@ -11,6 +11,8 @@ import ray
 
 from readclade.errors import ReadcladeError
 
+_log = logging.getLogger(__name__)
+
 # What an actor on another node must know of the user's environment to find the same store. Secrets do not travel:
 # Ray shows a job's environment to everybody who sees its dashboard, and nodes have a role of their own.
 _SHARED_VARIABLES = (
@@ -28,12 +30,12 @@ def get_shared_variables() -> dict[str, str]:
 
 
 @contextmanager
-def running_ray(actors: int, address: str | None, report: Callable[[str], None]) -> Iterator[None]:
+def running_ray(actors: int, address: str | None) -> Iterator[None]:
     """Start or join Ray for a block; what fails in it on Ray is raised as the error that the user can mend."""
     started = time.monotonic()
     try:
         _start_ray(actors, address)
-        report(f"Ray is ready after {time.monotonic() - started:.1f} s")
+        _log.info(f"Ray is ready after {time.monotonic() - started:.1f} s")
         yield
     except ray.exceptions.RayError as error:
         raise _get_cause(error) from None

@@ -9,11 +9,12 @@ second one beside it.
 import contextlib
 import hashlib
 import json
+import logging
 import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,8 @@ from readclade.embedding.remote_files import mark_folder, offer_reads, read_whol
 from readclade.errors import ConfigError, InputError, ReadcladeError
 from readclade.reads.plan import load_reads
 from readclade.storage.files import hash_file
+
+_log = logging.getLogger(__name__)
 
 _LIBRARY = Path(__file__).parents[1]
 _SCRIPTS = _LIBRARY.parents[1] / "scripts"
@@ -96,7 +99,6 @@ def embed_remotely(
     address: str,
     interpreter: str | None = None,
     patience_s: float = 300,
-    report: Callable[[str], None] = lambda line: None,
 ) -> int:
     """Have a cluster embed a sample, and wait for it.
 
@@ -104,7 +106,6 @@ def embed_remotely(
         address: of its job server, http:// or https://.
         interpreter: Python on the cluster, by its full path; None: the one that its workers run.
         patience_s: how long the cluster may be out of reach before this gives up; the job is not stopped then.
-        report: called with lines of progress.
 
     Returns:
         The exit code: the job's own, or 128 + the number of the signal that stopped us and the job.
@@ -122,18 +123,18 @@ def embed_remotely(
             cluster = check_cluster(server, address, request.gpus)
             found, status = _find_job(server, request, key, address)
             if status == JobStatus.SUCCEEDED:
-                report(f"the job {found} has made these shards; they are all there")
+                _log.info(f"the job {found} has made these shards; they are all there")
                 return 0
             job_id = found
             if status is None:
                 _submit_job(server, job_id, request, key, interpreter or cluster.interpreter, address, patience_s)
-                report(f"submitted the job {job_id} to {address}")
+                _log.info(f"submitted the job {job_id} to {address}")
             else:
-                report(f"joined the job {job_id} at {address}, which is {status}")
-            return _follow_job(server, job_id, address, patience_s, report)
+                _log.info(f"joined the job {job_id} at {address}, which is {status}")
+            return _follow_job(server, job_id, address, patience_s)
         except Interrupted as interrupted:
             if job_id is not None:
-                _stop_job(server, job_id, address, report)
+                _stop_job(server, job_id, address)
             return 128 + interrupted.signum
 
 
@@ -210,7 +211,7 @@ def _submit_job(
     try_again(submit, patience_s, address, job_id)
 
 
-def _follow_job(server: JobServer, job_id: str, address: str, patience_s: float, report) -> int:
+def _follow_job(server: JobServer, job_id: str, address: str, patience_s: float) -> int:
     """Print the job's log until it ends; return its exit code."""
     follower = LogFollower(server, job_id, _write)
     follower.start()
@@ -223,7 +224,7 @@ def _follow_job(server: JobServer, job_id: str, address: str, patience_s: float,
                 break
             if time.monotonic() - max(told, follower.last_output) > _QUIET_S:
                 told = time.monotonic()
-                report(f"the job {job_id} is {job.status}" + _explain(server))
+                _log.info(f"the job {job_id} is {job.status}" + _explain(server))
             time.sleep(_POLL_S)
         log = try_again(lambda: server.get_job_logs(job_id), patience_s, address, job_id)
     finally:
@@ -232,7 +233,8 @@ def _follow_job(server: JobServer, job_id: str, address: str, patience_s: float,
         return 0
     message = (job.message or "").strip()
     # After an exit code Ray repeats the end of the log.
-    report(f"the job {job_id} has {job.status}: {message if job.driver_exit_code is None else message.splitlines()[0]}")
+    told = message if job.driver_exit_code is None else message.splitlines()[0]
+    _log.info(f"the job {job_id} has {job.status}: {told}")
     code = job.driver_exit_code or 1
     return code if code > 0 else 128 - code
 
@@ -244,26 +246,22 @@ def _explain(server: JobServer) -> str:
     return ""
 
 
-def _stop_job(server: JobServer, job_id: str, address: str, report) -> None:
+def _stop_job(server: JobServer, job_id: str, address: str) -> None:
     """Stop a job and wait until it is stopped; a second signal ends the waiting."""
-
-    def tell(line: str) -> None:
-        with contextlib.suppress(OSError):  # Ctrl-C has ended whatever reads our lines, too
-            report(line)
-
-    tell(f"stopping the job {job_id}")
+    _log.info(f"stopping the job {job_id}")
     deadline = time.monotonic() + _STOP_S
     with contextlib.suppress(Interrupted):
         while time.monotonic() < deadline:
             try:
                 if server.get_job_info(job_id).status.is_terminal():
-                    return tell(f"the job {job_id} is stopped; shards that are whole are kept")
+                    _log.info(f"the job {job_id} is stopped; shards that are whole are kept")
+                    return
                 server.stop_job(job_id)
             except UNREACHABLE as error:
                 if "does not exist" in str(error):
-                    return None
+                    return
             time.sleep(1)
-    return tell(f"the job {job_id} may still run; stop it: ray job stop --address {address} {job_id}")
+    _log.info(f"the job {job_id} may still run; stop it: ray job stop --address {address} {job_id}")
 
 
 def _write(text: str) -> None:

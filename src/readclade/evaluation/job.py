@@ -3,7 +3,8 @@
 The figures themselves stand in `agreement` and `strata`; docs/evaluation.md defines them.
 """
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -27,6 +28,8 @@ from readclade.results.taxa import read_unclassified
 from readclade.storage.files import write_atomically
 from readclade.taxonomy.lineage import RANKS
 
+_log = logging.getLogger(__name__)
+
 Figures = dict[str, float | int]
 _GENUS = RANKS.index("genus")
 
@@ -41,7 +44,6 @@ def evaluate_clusters(
     references: Path | None = None,
     genomes: Path | None = None,
     strata: Path | None = None,
-    report: Callable[[str], None] = lambda line: None,
 ) -> Figures:
     """Compare the clusters of one sample with the truth and write the figures as a table of metric and value.
 
@@ -55,7 +57,6 @@ def evaluate_clusters(
         references: table of references; tells which organisms are absent from them, and genera.
         genomes: where to write a row for each true genome; None for nowhere.
         strata: where to write the figures by length and abundance; None for nowhere.
-        report: called with lines of progress.
 
     Raises:
         InputError: a file cannot be used, or the files do not hold the same fragments.
@@ -65,7 +66,7 @@ def evaluate_clusters(
     _check_names(expected, names, truth, assignments)
     labels = _read_labels(binning, sample, names, clusters)
     entries = None if references is None else read_references(references)
-    comparison, figures = _measure(expected, names, clusters, entries, report)
+    comparison, figures = _measure(expected, names, clusters, entries)
     if expected.taxids:
         nameless = None if taxa is None else read_unclassified(taxa)
         figures |= measure_labels(
@@ -78,8 +79,8 @@ def evaluate_clusters(
     if genomes is not None:
         write_atomically(genomes, _describe_genomes(comparison))
     if strata is not None:
-        _write_strata(strata, comparison, expected, names, report)
-    report(f"ARI {figures['ari']:.3f} over {len(names):,} fragments of {len(comparison.origins)} genomes")
+        _write_strata(strata, comparison, expected, names)
+    _log.info(f"ARI {figures['ari']:.3f} over {len(names):,} fragments of {len(comparison.origins)} genomes")
     return figures
 
 
@@ -89,7 +90,6 @@ def evaluate_binnings(
     out: Path,
     sample: str | None = None,
     references: Path | None = None,
-    report: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Figures]:
     """Score binning files of any origin on the same truth and write a table with a column for each of them.
 
@@ -101,7 +101,6 @@ def evaluate_binnings(
         out: table of metric and one column for each binning, headed by its path as given.
         sample: name of the sample in all files; None where each of them has a single one.
         references: table of references, which tells genera where the truth has no lineages.
-        report: called with lines of progress.
 
     Raises:
         InputError: a file cannot be used, or a binning holds fragments that the truth lacks.
@@ -121,8 +120,8 @@ def evaluate_binnings(
         numbers = {name: number for number, name in enumerate(dict.fromkeys(found.bins.values()))}
         numbers[""] = -1  # a row without a bin assigns nothing
         clusters = np.fromiter((numbers[found.bins.get(name, "")] for name in names), np.int64, len(names))
-        scores[str(path)] = figures = _measure(expected, names, clusters, entries, report)[1]
-        report(f"{path}: ARI {figures['ari']:.3f}, {figures['share_assigned']:.1%} assigned")
+        scores[str(path)] = figures = _measure(expected, names, clusters, entries)[1]
+        _log.info(f"{path}: ARI {figures['ari']:.3f}, {figures['share_assigned']:.1%} assigned")
     _write_table(out, list(scores), list(scores.values()))
     return scores
 
@@ -132,7 +131,6 @@ def _measure(
     names: list[str],
     clusters: np.ndarray,
     references: list[Reference] | None,
-    report: Callable[[str], None],
 ) -> tuple[Comparison, Figures]:
     """Return the comparison with the genomes, and the figures at the levels of genome, species and genus."""
     comparison = compare([truth.bins[name] for name in names], clusters)
@@ -141,7 +139,7 @@ def _measure(
         figures |= measure_rank(origins, clusters, rank)
         unknown = origins.count("")
         if unknown:
-            report(f"the {rank} of {unknown:,} of {len(names):,} fragments is unknown; they are left out there")
+            _log.info(f"the {rank} of {unknown:,} of {len(names):,} fragments is unknown; they are left out there")
     return comparison, figures
 
 
@@ -247,13 +245,11 @@ def _write_table(path: Path, columns: list[str], figures: list[Figures]) -> None
     write_atomically(path, "\n".join(lines) + "\n")
 
 
-def _write_strata(
-    path: Path, comparison: Comparison, truth: Binning, names: list[str], report: Callable[[str], None]
-) -> None:
+def _write_strata(path: Path, comparison: Comparison, truth: Binning, names: list[str]) -> None:
     """Write strata.tsv; without the length of every fragment, which abundance needs too, only its header."""
     missing = len(names) - sum(name in truth.lengths for name in names)
     if missing:
-        report(f"the truth has no length of {missing:,} of {len(names):,} fragments, so there are no strata")
+        _log.info(f"the truth has no length of {missing:,} of {len(names):,} fragments, so there are no strata")
         write_atomically(path, format_strata([]))
         return
     lengths = np.fromiter((truth.lengths[name] for name in names), np.int64, len(names))

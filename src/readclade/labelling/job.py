@@ -3,7 +3,7 @@
 docs/labelling.md states the method and its reasons.
 """
 
-from collections.abc import Callable
+import logging
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +21,8 @@ from readclade.results.clusters import read_sizes
 from readclade.results.taxa import Cluster, write_taxa
 from readclade.shards.manifest import read_manifest
 from readclade.taxonomy.lineage import UNCLASSIFIED, Taxon, find_runner_up, find_supported, format_lineage, get_lowest
+
+_log = logging.getLogger(__name__)
 
 # A cluster with fewer bases than this is too little evidence for half of its votes.
 _EVIDENCE_BP = 5000
@@ -85,7 +87,6 @@ def label_clusters(
     out: Path,
     neighbours: int = 5,
     support: float = 0.5,
-    report: Callable[[str], None] = lambda line: None,
 ) -> list[Label]:
     """Name the clusters of one sample and write taxa.tsv, binning.tsv and profile.tsv.
 
@@ -97,7 +98,6 @@ def label_clusters(
         out: folder to write into.
         neighbours: reference windows that vote for one unit.
         support: share of the votes that a name needs, in (0, 1].
-        report: called with lines of progress.
 
     Raises:
         InputError: a file is missing or damaged, or the files do not belong together.
@@ -108,9 +108,9 @@ def label_clusters(
     sizes, bases = _read_sizes(clusters, assignments)
     units = pool_units(manifest, Path(manifest_path).parent, assignments, choose_units(assignments))
     unit_bp = _get_typical_size(units)
-    report(f"{len(units.bases):,} units of about {unit_bp:,.0f} bases speak for {len(sizes):,} clusters")
+    _log.info(f"{len(units.bases):,} units of about {unit_bp:,.0f} bases speak for {len(sizes):,} clusters")
     space = ReferenceSpace(index, Projection.from_json(manifest.embedder["projection"]), unit_bp, neighbours)
-    report(f"{len(space.species):,} species in windows of {space.window_bp:,} bp; radius {space.radius:.2f}")
+    _log.info(f"{len(space.species):,} species in windows of {space.window_bp:,} bp; radius {space.radius:.2f}")
     begins = np.searchsorted(units.clusters, np.arange(len(sizes) + 1))
     labels = []
     for begin, end in pairwise(begins):
@@ -129,7 +129,7 @@ def label_clusters(
         {label.taxon: label.taxid for label in labels if label.taxon is not None and label.taxid},
     )
     named = sum(label.taxon is not None for label in labels)
-    report(f"{named} of {len(labels)} clusters have a name, {sum(shares.values()):.1f} % of the bases")
+    _log.info(f"{named} of {len(labels)} clusters have a name, {sum(shares.values()):.1f} % of the bases")
     return labels
 
 

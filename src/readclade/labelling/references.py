@@ -6,7 +6,8 @@ stand in the file's metadata, so that labelling can refuse an index that does no
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -22,6 +23,8 @@ from readclade.embedders.protocol import Embedder, get_embedder
 from readclade.errors import InputError
 from readclade.inputs.tables import Reference, read_references
 from readclade.storage.files import hash_file, open_text, replace_when_done
+
+_log = logging.getLogger(__name__)
 
 TILE_BP = 1000
 # A tile with fewer bases says too little; it is joined to the one before it.
@@ -161,7 +164,6 @@ def index_references(
     parameters: Mapping[str, Any],
     out: Path,
     threads: int = 1,
-    report: Callable[[str], None] = lambda line: None,
 ) -> ReferenceIndex:
     """Embed every genome of the table of references into one Parquet file, a row group for each.
 
@@ -169,7 +171,6 @@ def index_references(
         table: references.tsv.
         out: the file to write; it appears when it is whole.
         threads: genomes that are in memory, and in work, at a time.
-        report: called with lines of progress.
 
     Raises:
         InputError: the table or a FASTA file cannot be used.
@@ -189,7 +190,7 @@ def index_references(
                 writer.write_table(tiles, row_group_size=len(tiles))
                 indexed.append(reference)
             if len(indexed) % max(1, len(references) // 20) < len(batch) or len(indexed) == len(references):
-                report(f"{len(indexed):,} of {len(references):,} references")
+                _log.info(f"{len(indexed):,} of {len(references):,} references")
         description = {
             "embedder": embedder_json,
             "tile_bp": TILE_BP,

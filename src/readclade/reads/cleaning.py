@@ -6,12 +6,13 @@ is compared with what was read here. Mates stay together; fragments keep their o
 """
 
 import json
+import logging
 import os
 import shutil
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from readclade.errors import ConfigError, InputError, ReadcladeError
 from readclade.inputs.lanes import LaneTable
 from readclade.inputs.tables import INTERLEAVED, Lane
 from readclade.reads import fastq
+
+_log = logging.getLogger(__name__)
 
 # What stands behind a first and a second mate that is longer than its insert.
 # Source: Illumina Adapter Sequences (1000000002694), "TruSeq" and its transposase adapter "Nextera"; MGI's note on the
@@ -60,16 +63,13 @@ class Cleaning:
         return platform == "illumina" and (self.adapters is not None or self.min_quality > 0)
 
 
-def clean_lanes(
-    table: LaneTable, platform: str, cleaning: Cleaning, out: Path, threads: int, report: Callable[[str], None]
-) -> LaneTable:
+def clean_lanes(table: LaneTable, platform: str, cleaning: Cleaning, out: Path, threads: int) -> LaneTable:
     """Write the cleaned reads of a sample's lanes as gzip files into `out`.
 
     Args:
         table: the lanes as they are.
         out: folder, which must not hold anything yet.
         threads: of each tool.
-        report: called with lines of progress.
 
     Returns:
         The lanes that have reads left, with counts over all lanes as `cleaning`.
@@ -89,7 +89,7 @@ def clean_lanes(
             stem = out / f"lane{number + 1}"
             cleaned, own, checksums = _clean_lane(lane, platform, cleaning, stem, Path(temporary), threads)
         counts.update(own)
-        report(f"{lane.fq1}: {own['fragments_out']:,} of {own['fragments_in']:,} fragments are left")
+        _log.info(f"{lane.fq1}: {own['fragments_out']:,} of {own['fragments_in']:,} fragments are left")
         if own["fragments_out"]:
             result.lanes.append(cleaned)
             result.origins.append(

@@ -5,8 +5,8 @@ the files and, per shard, the byte range in each.
 """
 
 import json
+import logging
 import time
-from collections.abc import Callable
 from contextlib import ExitStack, closing
 from os import PathLike
 from pathlib import Path
@@ -18,6 +18,8 @@ from readclade.reads.statistics import ReadStatistics, check_phred
 from readclade.storage import locations
 from readclade.storage.files import hash_file, write_atomically
 
+_log = logging.getLogger(__name__)
+
 _BATCH_BASES = 1 << 23
 
 
@@ -28,7 +30,6 @@ def summarise_reads(
     out: Path,
     shard_bases: int,
     threads: int = 1,
-    report: Callable[[str], None] = lambda line: None,
     origins: list[list[dict]] | None = None,
     cleaning: dict | None = None,
 ) -> dict:
@@ -40,7 +41,6 @@ def summarise_reads(
         lanes: the sample's files, in the order that numbers its fragments.
         out: folder; `index/` in it takes one seek index per compressed file that holds more than one shard.
         shard_bases: bases per shard, >= 1.
-        report: called with a line of progress every few seconds.
         origins, cleaning: what `lanes.json` says of downloaded or cleaned lanes; passed on.
 
     Returns:
@@ -57,7 +57,7 @@ def summarise_reads(
         first_shard = len(shards)
         earlier = statistics.qualities.copy()
         try:
-            described.append(_scan_lane(lane, number, shards, statistics, shard_bases, report))
+            described.append(_scan_lane(lane, number, shards, statistics, shard_bases))
         except InputError:
             # Damaged gzip data can look like a broken record; the checksum at their end tells the cause.
             for path in lane.paths:
@@ -159,9 +159,7 @@ def _get_etag(path: str) -> str | None:
     return info.etag
 
 
-def _scan_lane(
-    lane: Lane, number: int, shards: list[dict], statistics: ReadStatistics, shard_bases: int, report
-) -> dict:
+def _scan_lane(lane: Lane, number: int, shards: list[dict], statistics: ReadStatistics, shard_bases: int) -> dict:
     """Read one lane through; append its shards and add to the statistics."""
     paths = lane.paths
     lines = fastq.get_lines_per_fragment(lane)
@@ -228,7 +226,7 @@ def _scan_lane(
                     stream.forget_before(lines * fragments)
                 if time.monotonic() - told > 5:
                     told = time.monotonic()
-                    report(f"{lane.fq1}: {fragments:,} fragments, {bases / (told - started) / 1e6:.0f} Mb a second")
+                    _log.info(f"{lane.fq1}: {fragments:,} fragments, {bases / (told - started) / 1e6:.0f} Mb a second")
             if shard_size >= shard_bases:
                 close_shard()
         close_batch()

@@ -1,6 +1,6 @@
 """The report: what the results of all samples say, in one HTML file that needs nothing beside it."""
 
-from collections.abc import Callable
+import logging
 from pathlib import Path
 
 import jinja2
@@ -17,6 +17,8 @@ from readclade.report.run_times import read_run_time
 from readclade.report.samples import UNASSIGNED, Folders, SampleReport, gather_sample
 from readclade.storage.files import write_atomically
 from readclade.taxonomy.lineage import UNCLASSIFIED
+
+_log = logging.getLogger(__name__)
 
 # Rows of a table in the report: enough for a reader, and the file stays small. The TSV files hold all.
 MOST_ROWS = 60
@@ -109,15 +111,12 @@ def render(samples: list[SampleReport], overview: Image, colours: dict[str, str]
     return template.render(samples=samples, overview=overview, colours=colours, **context)
 
 
-def write_report(
-    table: Path, config: dict, folders: Folders, out: Path, crate: Path, summary: Path, report: Callable[[str], None]
-) -> None:
+def write_report(table: Path, config: dict, folders: Folders, out: Path, crate: Path, summary: Path) -> None:
     """Write the report, the summary and the RO-Crate, each atomically.
 
     Args:
         table: the table of samples.
         config: the configuration, as given or resolved.
-        report: called with lines of progress.
 
     Raises:
         ReadcladeError: the configuration, or a file that the report needs, cannot be used.
@@ -127,7 +126,7 @@ def write_report(
     samples = []
     for sample in read_samples(table, ask_s3=False).values():
         samples.append(gather_sample(sample, folders, config["report"]["map_fragments"]))
-        report(f"{sample.name}: {samples[-1].fragments:,} fragments in {len(samples[-1].clusters)} clusters")
+        _log.info(f"{sample.name}: {samples[-1].fragments:,} fragments in {len(samples[-1].clusters)} clusters")
     colours = get_taxon_colours(samples)
     for sample in samples:
         sample.images = draw_sample(sample, colours, get_resolution(len(samples)))

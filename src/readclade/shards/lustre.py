@@ -5,6 +5,7 @@ A file that came from the data repository has a name and a size at once, but its
 operations manual, chapter "Hierarchical Storage Management", and the FSx for Lustre user guide, "Preloading files".
 """
 
+import logging
 import re
 import shutil
 import subprocess
@@ -15,6 +16,8 @@ from pathlib import Path
 
 from readclade.errors import ConfigError, InputError, ReadcladeError
 from readclade.storage.s3 import SCHEME
+
+_log = logging.getLogger(__name__)
 
 # Bits of a file's state, from Lustre's lustre_user.h.
 _RELEASED, _LOST = 0x04, 0x40
@@ -64,16 +67,13 @@ class DataRepository:
         return self.folder / location[len(self.prefix) :].lstrip("/")
 
 
-def restore_files(
-    sizes: dict[Path, int], report: Callable[[str], None] = lambda line: None, patience: float = _PATIENCE_SECONDS
-) -> None:
+def restore_files(sizes: dict[Path, int], patience: float = _PATIENCE_SECONDS) -> None:
     """Have Lustre load files from its data repository; return when all their data are there.
 
     Where `lfs hsm_restore` is refused, the reads that verify the files will load them: slower, and as right.
 
     Args:
         sizes: bytes of each file.
-        report: called with lines of progress.
         patience: seconds without any progress after which the wait is given up.
 
     Raises:
@@ -86,11 +86,11 @@ def restore_files(
             "there is no `lfs` command, so this is no client of Lustre",
             remedy="install the Lustre client, or set `staging: copy` for the rule `stage` in the profile",
         )
-    _wait(lambda: [path for path in sizes if not path.exists()], "have not been imported", sizes, report, patience)
+    _wait(lambda: [path for path in sizes if not path.exists()], "have not been imported", sizes, patience)
     released = _find_released(list(sizes))
     needed = sum(sizes[path] for path in released)
     if not released:
-        report(f"{len(sizes)} of {len(sizes)} shards are loaded already")
+        _log.info(f"{len(sizes)} of {len(sizes)} shards are loaded already")
         return
     folder = released[0].parent
     free = shutil.disk_usage(folder).free
@@ -102,12 +102,12 @@ def restore_files(
     for batch in _make_batches(released):
         done = subprocess.run(["lfs", "hsm_restore", *map(str, batch)], capture_output=True, text=True)
         if done.returncode != 0:
-            report(f"lfs hsm_restore is refused ({done.stderr.strip()[:300]}); reading the files loads them instead")
+            _log.info(f"lfs hsm_restore is refused ({done.stderr.strip()[:300]}); reading the files loads them instead")
             return
-    _wait(lambda: _find_released(released), "have not been loaded", sizes, report, patience)
+    _wait(lambda: _find_released(released), "have not been loaded", sizes, patience)
 
 
-def _wait(find_open: Callable[[], list[Path]], problem: str, sizes, report, patience: float) -> None:
+def _wait(find_open: Callable[[], list[Path]], problem: str, sizes, patience: float) -> None:
     """Wait until no file is open any more; tell about progress, and give up where there is none."""
     total, started = sum(sizes.values()), time.monotonic()
     left, changed = None, started
@@ -115,7 +115,7 @@ def _wait(find_open: Callable[[], list[Path]], problem: str, sizes, report, pati
         if left is None or len(still) < len(left):
             changed = time.monotonic()
             done = total - sum(sizes[path] for path in still)
-            report(f"{len(still)} shards to load: {done / 1e6:,.1f} of {total / 1e6:,.1f} MB are there")
+            _log.info(f"{len(still)} shards to load: {done / 1e6:,.1f} of {total / 1e6:,.1f} MB are there")
         left = still
         if time.monotonic() - changed > patience:
             raise InputError(
@@ -126,7 +126,7 @@ def _wait(find_open: Callable[[], list[Path]], problem: str, sizes, report, pati
             )
         time.sleep(_POLL_SECONDS)
     if left:
-        report(f"all {total / 1e6:,.1f} MB are there after {time.monotonic() - started:.1f} s")
+        _log.info(f"all {total / 1e6:,.1f} MB are there after {time.monotonic() - started:.1f} s")
 
 
 def _make_batches(paths: list[Path]) -> list[list[Path]]:

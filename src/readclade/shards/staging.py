@@ -6,6 +6,7 @@ and gets its own when every shard has the manifest's size and checksum: where it
 interrupted run has brought stays under the hidden name, and the next run goes on from there.
 """
 
+import logging
 import os
 import shutil
 import time
@@ -21,9 +22,10 @@ from readclade.shards.store import get_location
 from readclade.storage.files import remove_leftovers
 from readclade.storage.locations import download_file, is_s3, join
 
+_log = logging.getLogger(__name__)
+
 WAYS = ("copy", "import", "in-place")
 _ATTEMPTS = 2
-Report = Callable[[str], None]
 
 
 def stage_shards(
@@ -32,7 +34,6 @@ def stage_shards(
     way: str = "copy",
     streams: int = 1,
     data_repository: DataRepository | None = None,
-    report: Report = lambda line: None,
 ) -> Manifest:
     """Make the folder `out` with the manifest and its shards.
 
@@ -52,10 +53,10 @@ def stage_shards(
     source = get_location(manifest, manifest_path)
     work = _open_work_folder(out, {shard.file for shard in manifest.shards})
     if way == "copy":
-        failed = _copy(manifest, source, work, streams, report)
+        failed = _copy(manifest, source, work, streams)
     else:
-        folder = _find_local_folder(manifest, source, data_repository if way == "import" else None, report)
-        failed = _link(manifest, folder, work, streams, report)
+        folder = _find_local_folder(manifest, source, data_repository if way == "import" else None)
+        failed = _link(manifest, folder, work, streams)
     if failed:
         raise InputError(
             f"{len(failed)} of {len(manifest.shards)} shards cannot be staged: {'; '.join(sorted(failed))}",
@@ -81,30 +82,30 @@ def _open_work_folder(out: Path, names: set[str]) -> Path:
     return work
 
 
-def _copy(manifest: Manifest, source: str, work: Path, streams: int, report: Report) -> list[str]:
+def _copy(manifest: Manifest, source: str, work: Path, streams: int) -> list[str]:
     for shard in manifest.shards:
         if (work / shard.file).is_symlink():  # left by another way
             (work / shard.file).unlink()
     missing = [shard for shard in manifest.shards if not shard.is_intact(work)]
     _check_space(work, missing)
-    report(f"{len(manifest.shards) - len(missing)} of {len(manifest.shards)} shards are there already")
-    return _run(missing, lambda shard: _copy_shard(shard, source, work), streams, report)
+    _log.info(f"{len(manifest.shards) - len(missing)} of {len(manifest.shards)} shards are there already")
+    return _run(missing, lambda shard: _copy_shard(shard, source, work), streams)
 
 
-def _link(manifest: Manifest, folder: Path, work: Path, streams: int, report: Report) -> list[str]:
+def _link(manifest: Manifest, folder: Path, work: Path, streams: int) -> list[str]:
     for shard in manifest.shards:
         (work / shard.file).unlink(missing_ok=True)
         # Relative, so that a moved working directory stays whole.
         (work / shard.file).symlink_to(os.path.relpath(folder / shard.file, os.path.realpath(work)))
-    report(f"{len(manifest.shards)} shards stand in {folder}; their checksums are compared")
-    return _run(list(manifest.shards), lambda shard: _check_shard(shard, work), streams, report)
+    _log.info(f"{len(manifest.shards)} shards stand in {folder}; their checksums are compared")
+    return _run(list(manifest.shards), lambda shard: _check_shard(shard, work), streams)
 
 
-def _find_local_folder(manifest: Manifest, source: str, data_repository: DataRepository | None, report: Report) -> Path:
+def _find_local_folder(manifest: Manifest, source: str, data_repository: DataRepository | None) -> Path:
     """Return the folder that the shards stand in; have Lustre load them first where they come from S3."""
     if data_repository is not None:
         folder = data_repository.find_folder(source)
-        restore_files({folder / shard.file: shard.bytes for shard in manifest.shards}, report)
+        restore_files({folder / shard.file: shard.bytes for shard in manifest.shards})
         return folder
     if is_s3(source):
         raise ConfigError(
@@ -114,7 +115,7 @@ def _find_local_folder(manifest: Manifest, source: str, data_repository: DataRep
     return Path(os.path.realpath(source))
 
 
-def _run(shards: list[Shard], work: Callable[[Shard], str | None], streams: int, report: Report) -> list[str]:
+def _run(shards: list[Shard], work: Callable[[Shard], str | None], streams: int) -> list[str]:
     """Do the work for every shard, several at a time; return what is wrong with the shards that failed."""
     started, done, failed = time.monotonic(), 0, []
     with ThreadPoolExecutor(streams) as pool:
@@ -125,7 +126,7 @@ def _run(shards: list[Shard], work: Callable[[Shard], str | None], streams: int,
                 continue
             done += tasks[task].bytes
             rate = done / max(time.monotonic() - started, 1e-9) / 1e6
-            report(f"shard {number} of {len(shards)}: {done / 1e6:,.1f} MB, {rate:,.0f} MB a second")
+            _log.info(f"shard {number} of {len(shards)}: {done / 1e6:,.1f} MB, {rate:,.0f} MB a second")
     return failed
 
 

@@ -5,7 +5,7 @@ files stand.
 """
 
 import json
-from collections.abc import Callable
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +13,8 @@ from pathlib import Path
 from readclade.errors import InputError
 from readclade.storage.files import hash_file, write_atomically
 from readclade.storage.locations import find, get_sha256, is_s3, join, upload_file, write_bytes
+
+_log = logging.getLogger(__name__)
 
 RECEIPT = "receipt.json"
 
@@ -32,9 +34,7 @@ class SyncedFile:
     sha256: str
 
 
-def sync_results(
-    folder: Path, target: str, receipt: Path, streams: int = 4, report: Callable[[str], None] = lambda line: None
-) -> list[SyncedFile]:
+def sync_results(folder: Path, target: str, receipt: Path, streams: int = 4) -> list[SyncedFile]:
     """Copy all files below a folder to a target, and write the receipt.
 
     Files at the target that the folder does not have are left alone; the receipt does not list them.
@@ -57,7 +57,7 @@ def sync_results(
     write_bytes(join(target, RECEIPT), text.encode())
     write_atomically(receipt, text)
     copied = [file for file, was_copied in done if was_copied]
-    report(
+    _log.info(
         f"{len(copied)} of {len(files)} files copied ({sum(file.bytes for file in copied) / 1e6:,.1f} MB), the others"
         f" were there already; {join(target, RECEIPT)} lists them"
     )

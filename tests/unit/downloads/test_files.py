@@ -31,13 +31,13 @@ def site():
 
 
 @pytest.fixture
-def fetch(site, tmp_path):
-    """Return a function that fetches /a.fq.gz, and keeps what was reported in its attribute `lines`."""
+def fetch(site, tmp_path, lines):
+    """Return a function that fetches /a.fq.gz, and keeps what was logged in its attribute `lines`."""
 
     def fetch(patience=QUICK, **expected):
-        return fetch_file(Source(f"{site.url}/a.fq.gz", **expected), tmp_path / "a.fq.gz", fetch.lines.append, patience)
+        return fetch_file(Source(f"{site.url}/a.fq.gz", **expected), tmp_path / "a.fq.gz", patience)
 
-    fetch.lines = []
+    fetch.lines = lines
     return fetch
 
 
@@ -200,7 +200,7 @@ def test_fetch_file_no_server_is_an_error_after_some_tries(tmp_path):
     with serve(None) as site:
         url = site.url
     with pytest.raises(InputError, match=r"cannot be downloaded: .*refused.*3 tries in a row"):
-        fetch_file(Source(f"{url}/a.fq.gz"), tmp_path / "a.fq.gz", print, QUICK)
+        fetch_file(Source(f"{url}/a.fq.gz"), tmp_path / "a.fq.gz", QUICK)
 
 
 def test_fetch_file_more_than_the_disk_holds_is_refused_before_it_comes(site, fetch, tmp_path, monkeypatch):
@@ -230,10 +230,9 @@ def test_fetch_file_something_else_than_reads_is_refused(site, fetch, tmp_path, 
     assert not (tmp_path / "a.fq.gz.part").exists()
 
 
-def test_fetch_file_query_is_used_and_never_shown(site, tmp_path, capsys):
-    lines = []
+def test_fetch_file_query_is_used_and_never_shown(site, tmp_path, capsys, lines):
     site.faults["/a.fq.gz"] = ["500"]
-    record = fetch_file(Source(f"{site.url}/a.fq.gz?signature=secret"), tmp_path / "a.fq.gz", lines.append, QUICK)
+    record = fetch_file(Source(f"{site.url}/a.fq.gz?signature=secret"), tmp_path / "a.fq.gz", QUICK)
     assert record["url"] == f"{site.url}/a.fq.gz?..."
     assert lines
     assert "secret" not in "".join(lines)
@@ -276,7 +275,7 @@ def test_fetch_file_tells_how_far_it_is(site, fetch, monkeypatch):
 def test_fetch_text_empty_answer_is_tried_again(site):
     site.reports["ERR1"] = " \n"
     with pytest.raises(InputError, match="the answer is empty"):
-        fetch_text(f"{site.url}/filereport?accession=ERR1", print, QUICK)
+        fetch_text(f"{site.url}/filereport?accession=ERR1", QUICK)
     assert len(site.requests) == 3
 
 
@@ -292,13 +291,13 @@ def secure(tmp_path_factory):
 def test_fetch_file_over_https_with_a_trusted_certificate(secure, tmp_path, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", secure.authority)
     source = Source(f"{secure.url}/a.fq.gz")
-    assert_whole(tmp_path, fetch_file(source, tmp_path / "a.fq.gz", print, QUICK))
+    assert_whole(tmp_path, fetch_file(source, tmp_path / "a.fq.gz", QUICK))
 
 
 def test_fetch_file_over_https_with_an_unknown_certificate_is_refused(secure, tmp_path, monkeypatch):
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
     monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
     with pytest.raises(InputError, match="certificate is not trusted") as caught:
-        fetch_file(Source(f"{secure.url}/a.fq.gz"), tmp_path / "a.fq.gz", print, QUICK)
+        fetch_file(Source(f"{secure.url}/a.fq.gz"), tmp_path / "a.fq.gz", QUICK)
     assert "REQUESTS_CA_BUNDLE" in caught.value.remedy
     assert not list(tmp_path.iterdir())

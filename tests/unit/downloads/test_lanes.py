@@ -49,13 +49,12 @@ def pairs(take_reads):
 
 
 def bring(lanes, folder, platform="illumina"):
-    lines = []
-    table = bring_lanes(lanes, platform, folder, lines.append, QUICK)
+    table = bring_lanes(lanes, platform, folder, QUICK)
     write_lanes(folder / "lanes.json", "s", table)
-    return read_lanes(folder / "lanes.json"), lines
+    return read_lanes(folder / "lanes.json")
 
 
-def test_bring_lanes_of_every_kind_give_the_reads_of_local_files(site, tmp_path, pairs, write_fastq, take_reads):
+def test_bring_lanes_of_every_kind_give_the_reads_of_local_files(site, tmp_path, pairs, write_fastq, take_reads, lines):
     """Through download and fetch, each kind of lane must count the same reads as its files do here."""
     local = Lane(
         write_fastq(tmp_path / "1.fq", take_reads("pairs_1.fastq.gz", 60)),
@@ -74,7 +73,7 @@ def test_bring_lanes_of_every_kind_give_the_reads_of_local_files(site, tmp_path,
         Lane("ERR2", INTERLEAVED),
         Lane(local.fq1, f"{site.url}/a_2.fq.gz#"),
     ]
-    table, lines = bring(lanes, tmp_path / "downloads")
+    table = bring(lanes, tmp_path / "downloads")
     result = summarise_reads("s", "illumina", table.lanes, tmp_path / "out", 2000, origins=table.origins)
     assert [lane["fragments"] for lane in result["lanes"]] == [60] * 6
     whole = summarise_reads("s", "illumina", [local], tmp_path / "local", 2000)
@@ -102,7 +101,7 @@ def test_bring_lanes_again_downloads_only_what_changed(site, tmp_path, pairs):
     assert [path for path, _ in site.requests] == ["/ena/portal/api/filereport"]
     site.requests.clear()
     lanes[1] = Lane(f"{site.url}/c.fq.gz", None)
-    table, _ = bring([lanes[1], lanes[0]], tmp_path)
+    table = bring([lanes[1], lanes[0]], tmp_path)
     assert [path for path, _ in site.requests] == ["/c.fq.gz"]
     assert [hash_file(lane.fq1) for lane in table.lanes] == [hashlib.sha256(pairs[i]).hexdigest() for i in (2, 0)]
 
@@ -112,7 +111,7 @@ def test_bring_lanes_broken_transfer_of_a_run_is_finished(site, tmp_path, pairs)
     for path in site.files:
         site.faults[path] = ["cut", "503 0", "cut"]
     site.faults["/ena/portal/api/filereport"] = ["500"]
-    table, _ = bring([Lane("ERR1", None)], tmp_path)
+    table = bring([Lane("ERR1", None)], tmp_path)
     assert [hash_file(path) for path in table.lanes[0].paths] == [
         hashlib.sha256(part).hexdigest() for part in pairs[:2]
     ]
@@ -129,7 +128,7 @@ def test_bring_lanes_run_whose_file_is_not_the_one_of_the_report_is_refused(site
 
 def test_bring_lanes_of_files_with_one_name_are_kept_apart(site, tmp_path, pairs):
     site.files |= {"/x/reads.fq.gz": pairs[0], "/y/reads.fq.gz": pairs[1]}
-    table, _ = bring([Lane(f"{site.url}/{folder}/reads.fq.gz", None) for folder in "xy"], tmp_path)
+    table = bring([Lane(f"{site.url}/{folder}/reads.fq.gz", None) for folder in "xy"], tmp_path)
     assert [hash_file(lane.fq1) for lane in table.lanes] == [hashlib.sha256(part).hexdigest() for part in pairs[:2]]
 
 
@@ -153,7 +152,7 @@ def test_get_path_is_harmless(tmp_path, url, name):
 @pytest.mark.parametrize("loss", ["deleted", "shortened", "no list"])
 def test_has_lost_files_sees_what_is_gone(site, tmp_path, pairs, loss):
     site.files["/a.fq.gz"] = pairs[0]
-    table, _ = bring([Lane(f"{site.url}/a.fq.gz", None)], tmp_path)
+    table = bring([Lane(f"{site.url}/a.fq.gz", None)], tmp_path)
     path = tmp_path / "lanes.json"
     assert not has_lost_files(path)
     if loss == "deleted":
@@ -175,7 +174,7 @@ def test_read_lanes_of_another_form_is_refused(tmp_path, content):
 
 def test_summarise_reads_file_that_changed_since_its_download_is_refused(site, tmp_path, pairs):
     site.files["/a.fq.gz"] = pairs[0]
-    table, _ = bring([Lane(f"{site.url}/a.fq.gz", None)], tmp_path / "d")
+    table = bring([Lane(f"{site.url}/a.fq.gz", None)], tmp_path / "d")
     shutil.copy(write_other(tmp_path, pairs[1]), table.lanes[0].fq1)
     with pytest.raises(InputError, match="is not the file that was downloaded") as caught:
         summarise_reads("s", "illumina", table.lanes, tmp_path / "out", 2000, origins=table.origins)

@@ -28,8 +28,8 @@ SHARDS = 5
 def run(ray_address):
     """Return a function that embeds on Ray, which it joins as it would join a cluster's."""
 
-    def embed(reads: Path, out: Path, actors: int = 1, k: int = 4, d: int = 32, report=lambda line: None) -> Manifest:
-        return embed_reads(reads, out, "kmer", {"k": k}, d, actors, ray_address, report)
+    def embed(reads: Path, out: Path, actors: int = 1, k: int = 4, d: int = 32) -> Manifest:
+        return embed_reads(reads, out, "kmer", {"k": k}, d, actors, ray_address)
 
     return embed
 
@@ -38,8 +38,8 @@ def run(ray_address):
 def run_here(without_ray):
     """Return a function that embeds without Ray: for what happens around the actors."""
 
-    def embed(reads: Path, out: Path, k: int = 4, d: int = 32, report=lambda line: None) -> Manifest:
-        return embed_reads(reads, out, "kmer", {"k": k}, d, 1, None, report)
+    def embed(reads: Path, out: Path, k: int = 4, d: int = 32) -> Manifest:
+        return embed_reads(reads, out, "kmer", {"k": k}, d, 1, None)
 
     return embed
 
@@ -125,13 +125,13 @@ def test_embed_reads_number_of_actors_does_not_change_a_byte(reads, whole, tmp_p
     assert get_content(tmp_path / "two") == get_content(whole)
 
 
-def test_embed_reads_remakes_only_what_is_damaged_and_then_nothing(reads, whole, tmp_path, run):
+def test_embed_reads_remakes_only_what_is_damaged_and_then_nothing(reads, whole, tmp_path, run, lines):
     out = Path(shutil.copytree(whole, tmp_path / "out"))
     content, times = get_content(out), get_shard_times(out)
     (out / "shard-00001.parquet").unlink()
     damage(out / "shard-00003.parquet")
-    lines = []
-    run(reads, out, report=lines.append)
+    lines.clear()
+    run(reads, out)
     assert lines[0] == "3 of 5 shards are there already"
     assert lines[2] == "2 shards to embed"
     assert get_content(out) == content
@@ -139,7 +139,7 @@ def test_embed_reads_remakes_only_what_is_damaged_and_then_nothing(reads, whole,
     assert {name for name in times if again[name] != times[name]} == {"shard-00001.parquet", "shard-00003.parquet"}
     # A third run has nothing to do, and does not even start Ray.
     lines.clear()
-    run(reads, out, report=lines.append)
+    run(reads, out)
     assert lines == ["5 of 5 shards are there already"]
     assert get_shard_times(out) == again
 
@@ -174,7 +174,7 @@ def test_embed_reads_without_ray_gives_the_same_bytes(reads, whole, tmp_path, ru
     assert get_content(tmp_path / "out") == get_content(whole)
 
 
-def test_embed_reads_interrupted_run_resumes(reads, whole, tmp_path, run_here, monkeypatch):
+def test_embed_reads_interrupted_run_resumes(reads, whole, tmp_path, run_here, monkeypatch, lines):
     out = tmp_path / "out"
     make_shard, made = ShardEmbedder.make_shard, []
 
@@ -190,8 +190,8 @@ def test_embed_reads_interrupted_run_resumes(reads, whole, tmp_path, run_here, m
     assert sorted(get_content(out)) == ["progress.json", "shard-00000.parquet", "shard-00001.parquet"]
     times = get_shard_times(out)
     monkeypatch.setattr(ShardEmbedder, "make_shard", make_shard)
-    lines = []
-    run_here(reads, out, report=lines.append)
+    lines.clear()
+    run_here(reads, out)
     assert lines == ["2 of 5 shards are there already"]
     assert get_content(out) == get_content(whole)
     assert times.items() <= get_shard_times(out).items()
@@ -238,7 +238,7 @@ def test_embed_reads_unusable_progress_starts_afresh(reads, whole, tmp_path, run
     ("change", "shards"), [({"k": 5}, 5), ({"d": 8}, 5), ("reads", 2), ("code", 5), ("revision", 5)]
 )
 def test_embed_reads_change_remakes_all_and_removes_stale_shards(
-    reads, fetch, tmp_path, run_here, monkeypatch, change, shards
+    reads, fetch, tmp_path, run_here, monkeypatch, change, shards, lines
 ):
     out = tmp_path / "out"
     before = run_here(reads, out)
@@ -252,8 +252,8 @@ def test_embed_reads_change_remakes_all_and_removes_stale_shards(
         monkeypatch.setattr(KmerEmbedder, "revision", "next")
     else:
         options = change
-    lines = []
-    after = run_here(reads, out, report=lines.append, **options)
+    lines.clear()
+    after = run_here(reads, out, **options)
     assert lines == []  # nothing was there already
     assert after.fingerprint != before.fingerprint
     assert after == read_manifest(out / "manifest.json")

@@ -43,7 +43,7 @@ def fetched(bucket, write_fastq, take_reads, tmp_path):
 @pytest.fixture
 def run_here(without_ray):
     """Return a function that embeds without Ray, its actor a plain object."""
-    return lambda reads, out, k=4, report=print: embed_reads(reads, out, "kmer", {"k": k}, 32, 1, None, report)
+    return lambda reads, out, k=4: embed_reads(reads, out, "kmer", {"k": k}, 32, 1, None)
 
 
 def get_content(out: str) -> dict[str, bytes]:
@@ -106,7 +106,7 @@ def test_embed_reads_on_ray_from_s3_to_s3_gives_the_bytes_of_a_local_run(fetched
     assert table["fragment"].to_pylist() == list(range(250))
 
 
-def test_embed_reads_on_s3_remakes_only_what_is_lost_or_written_over(fetched, bucket, run_here):
+def test_embed_reads_on_s3_remakes_only_what_is_lost_or_written_over(fetched, bucket, run_here, lines):
     out = f"{bucket}/out"
     manifest = run_here(fetched, out)
     content = get_content(out)
@@ -115,12 +115,12 @@ def test_embed_reads_on_s3_remakes_only_what_is_lost_or_written_over(fetched, bu
     locations.write_bytes(f"{out}/{files[3]}", content[files[3]][:-1] + b"x")  # of the right size
     locations.write_bytes(f"{out}/{files[4]}", b"short")
     assert [shard.file for shard in store.list_lost(manifest, out)] == [files[1], files[4]]
-    lines = []
-    run_here(fetched, out, report=lines.append)
+    lines.clear()
+    run_here(fetched, out)
     assert lines == ["2 of 5 shards are there already"]
     assert get_content(out) == content
     lines.clear()
-    run_here(fetched, out, report=lines.append)
+    run_here(fetched, out)
     assert lines == ["5 of 5 shards are there already"]
 
 
@@ -140,19 +140,19 @@ def test_embed_reads_on_s3_change_of_parameters_never_mixes(fetched, bucket, run
     assert fresh == new
 
 
-def test_embed_reads_on_s3_change_of_the_embedders_revision_remakes_all(fetched, bucket, run_here, monkeypatch):
+def test_embed_reads_on_s3_change_of_the_embedders_revision_remakes_all(fetched, bucket, run_here, monkeypatch, lines):
     out = f"{bucket}/out"
     old = run_here(fetched, out)
     monkeypatch.setattr(KmerEmbedder, "revision", "next")
-    lines = []
-    new = run_here(fetched, out, report=lines.append)
+    lines.clear()
+    new = run_here(fetched, out)
     assert lines == []  # nothing was there already
     assert new.embedder["revision"] == "next"
     assert not {shard.file for shard in old.shards} & {shard.file for shard in new.shards}
     assert sorted(get_content(out)) == ["manifest.json", "progress.json", *sorted(shard.file for shard in new.shards)]
 
 
-def test_embed_reads_on_s3_interrupted_run_resumes(fetched, bucket, run_here, monkeypatch):
+def test_embed_reads_on_s3_interrupted_run_resumes(fetched, bucket, run_here, monkeypatch, lines):
     monkeypatch.setattr(job, "_S3_PAUSE_S", 0)
     out, made, make_shard = f"{bucket}/out", [], ShardEmbedder.make_shard
 
@@ -167,8 +167,8 @@ def test_embed_reads_on_s3_interrupted_run_resumes(fetched, bucket, run_here, mo
         run_here(fetched, out)
     assert "manifest.json" not in locations.list_sizes(out)
     monkeypatch.setattr(ShardEmbedder, "make_shard", make_shard)
-    lines = []
-    run_here(fetched, out, report=lines.append)
+    lines.clear()
+    run_here(fetched, out)
     assert lines == ["2 of 5 shards are there already"]
     run_here(fetched, f"{bucket}/whole")
     assert get_shards(out) == get_shards(f"{bucket}/whole")

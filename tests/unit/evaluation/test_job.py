@@ -224,10 +224,10 @@ def test_evaluate_clusters_without_taxids_leaves_the_figures_about_names_out(fil
     assert "species_correct" not in evaluate_clusters(**files)
 
 
-def test_evaluate_clusters_without_lengths_writes_no_strata_and_says_so(files, tmp_path):
+def test_evaluate_clusters_without_lengths_writes_no_strata_and_says_so(files, tmp_path, lines):
     files["truth"].write_text("@@SEQUENCEID\tBINID\n" + "".join(f"{name}\tG\n" for name in NAMES))
-    lines = []
-    evaluate_clusters(**files, strata=tmp_path / "strata.tsv", report=lines.append)
+    lines.clear()
+    evaluate_clusters(**files, strata=tmp_path / "strata.tsv")
     assert (tmp_path / "strata.tsv").read_text().count("\n") == 1
     assert any("no length of 8 of 8 fragments" in line for line in lines)
 
@@ -242,10 +242,10 @@ def write_lineages(path, genera, taxids=True):
 
 
 @pytest.mark.parametrize("taxids", [True, False])
-def test_evaluate_clusters_takes_genera_and_species_from_lineages(taxids, files):
+def test_evaluate_clusters_takes_genera_and_species_from_lineages(taxids, files, lines):
     write_lineages(files["truth"], {"A": "X", "B": "X", "C": ""}, taxids)
-    lines = []
-    figures = evaluate_clusters(**files, report=lines.append)
+    lines.clear()
+    figures = evaluate_clusters(**files)
     assert (figures["known_genus"], figures["true_genus"], figures["purity_genus"]) == (7 / 8, 1, 1)
     assert (figures["known_species"], figures["true_species"], figures["ari_species"]) == (1, 3, figures["ari"])
     assert "the genus of 1 of 8 fragments is unknown; they are left out there" in lines

@@ -27,7 +27,7 @@ NEXTERA = "CTGTCTCTTATACACATCTCCGAGCCCACGAGACTAAGGCGAATCTCGTATGCCGTCTTCTGCTTG"
 
 def clean(lanes, folder, platform="illumina", **options):
     table = lanes if not isinstance(lanes, list) else cleaning_module.LaneTable(lanes)
-    result = clean_lanes(table, platform, Cleaning(**options), folder / "cleaned", 2, lambda line: None)
+    result = clean_lanes(table, platform, Cleaning(**options), folder / "cleaned", 2)
     return result, result.cleaning["counts"]
 
 

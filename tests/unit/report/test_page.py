@@ -53,7 +53,7 @@ class Page(HTMLParser):
 
 
 def write(run: RunFolder) -> str:
-    write_report(run.root / "samples.tsv", run.config, run.folders, *run.outputs, lambda line: None)
+    write_report(run.root / "samples.tsv", run.config, run.folders, *run.outputs)
     return read(run)
 
 

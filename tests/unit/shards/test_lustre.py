@@ -87,14 +87,13 @@ def test_find_folder_elsewhere_is_refused(location):
         DataRepository.parse("s3://bucket/shards=/fsx/data").find_folder(location)
 
 
-def test_restore_loads_all_and_tells_of_its_progress(lustre_folder, tmp_path):
-    lines = []
-    restore_files(get_sizes(lustre_folder), lines.append)
+def test_restore_loads_all_and_tells_of_its_progress(lustre_folder, tmp_path, lines):
+    restore_files(get_sizes(lustre_folder))
     assert get_bits(tmp_path) == {0x09}
     assert [line.split()[0] for line in lines] == ["3", "2", "1", "all"]
     assert "shards to load: 0.1 of 0.2 MB are there" in lines[0]
     lines.clear()
-    restore_files(get_sizes(lustre_folder), lines.append)
+    restore_files(get_sizes(lustre_folder))
     assert lines == ["4 of 4 shards are loaded already"]
 
 
@@ -116,10 +115,10 @@ def test_import_finds_damage_that_came_with_the_data(lustre_folder, source, tmp_
         stage_shards(source, tmp_path / "staged", "import", 1, DataRepository(str(source.parent), lustre_folder))
 
 
-def test_restore_refused_goes_on_by_reading(lustre_folder, source, tmp_path, monkeypatch):
+def test_restore_refused_goes_on_by_reading(lustre_folder, source, tmp_path, monkeypatch, lines):
     monkeypatch.setenv("LFS_REFUSES", "1")
-    lines = []
-    restore_files(get_sizes(lustre_folder), lines.append)
+    lines.clear()
+    restore_files(get_sizes(lustre_folder))
     assert "refused" in lines[-1]
     assert "Operation not permitted" in lines[-1]
     stage_shards(source, tmp_path / "staged", "import", 1, DataRepository(str(source.parent), lustre_folder))

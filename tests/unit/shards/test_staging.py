@@ -44,9 +44,8 @@ def assert_staged(source: Path, out: Path):
 
 
 @pytest.mark.parametrize("streams", [1, 3, 9])
-def test_stage_shards_copies_shards_and_manifest(source, out, streams):
-    lines = []
-    manifest = stage_shards(source, out, streams=streams, report=lines.append)
+def test_stage_shards_copies_shards_and_manifest(source, out, streams, lines):
+    manifest = stage_shards(source, out, streams=streams)
     assert manifest == read_manifest(out / "manifest.json") == read_manifest(source)
     assert_staged(source, out)
     assert lines[0] == "0 of 4 shards are there already"
@@ -60,24 +59,24 @@ def test_stage_shards_file_of_several_blocks(source, out, monkeypatch):
     assert_staged(source, out)
 
 
-def test_stage_shards_second_run_copies_no_shard(source, out):
+def test_stage_shards_second_run_copies_no_shard(source, out, lines):
     stage_shards(source, out)
     before = get_times(out)
-    lines = []
-    stage_shards(source, out, report=lines.append)
+    lines.clear()
+    stage_shards(source, out)
     after = get_times(out)
     del before["manifest.json"], after["manifest.json"]
     assert after == before
     assert lines == ["4 of 4 shards are there already"]
 
 
-def test_stage_shards_resumes_with_what_is_missing_or_damaged(source, out):
+def test_stage_shards_resumes_with_what_is_missing_or_damaged(source, out, lines):
     stage_shards(source, out)
     (out / "shard-00001.parquet").unlink()
     damage(out / "shard-00002.parquet")
     before = get_times(out)
-    lines = []
-    stage_shards(source, out, streams=2, report=lines.append)
+    lines.clear()
+    stage_shards(source, out, streams=2)
     assert_staged(source, out)
     after = get_times(out)
     assert {name for name in ("shard-00000.parquet", "shard-00003.parquet") if before[name] == after[name]} == {
@@ -177,15 +176,16 @@ def test_stage_shards_folder_appears_when_all_is_there(source, out, monkeypatch)
     assert seen == [(False, ["manifest.json", *(f"shard-{number:05d}.parquet" for number in range(4))])]
 
 
-def test_stage_shards_goes_on_from_what_an_interrupted_run_left(source, out):
+def test_stage_shards_goes_on_from_what_an_interrupted_run_left(source, out, lines):
     work = get_work(out)
     work.mkdir(parents=True)
     for number in (0, 2):
         shutil.copyfile(source.parent / f"shard-{number:05d}.parquet", work / f"shard-{number:05d}.parquet")
     damage(work / "shard-00002.parquet")
     (work / ".shard-00003.parquet.1.tmp").write_bytes(b"half")
-    before, lines = get_times(work)["shard-00000.parquet"], []
-    stage_shards(source, out, report=lines.append)
+    before = get_times(work)["shard-00000.parquet"]
+    lines.clear()
+    stage_shards(source, out)
     assert_staged(source, out)
     assert get_times(out)["shard-00000.parquet"] == before
     assert lines[0] == "1 of 4 shards are there already"

@@ -5,9 +5,9 @@ other data or by other code is refused: it is deleted, and the run begins anew. 
 hash in its name.
 """
 
+import logging
 import shutil
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -18,6 +18,8 @@ from readclade.clustering.ranks.communicator import run_on_each
 from readclade.errors import InputError
 from readclade.storage.files import replace_when_done, write_atomically
 
+_log = logging.getLogger(__name__)
+
 FOLDER = "checkpoint"
 _FINGERPRINT = "fingerprint"
 
@@ -25,17 +27,17 @@ _FINGERPRINT = "fingerprint"
 class Checkpoints:
     """The checkpoints of one job, in the folder of its results."""
 
-    def __init__(self, comm: MPI.Comm, out: Path, fingerprint: str, report: Callable[[str], None]):
+    def __init__(self, comm: MPI.Comm, out: Path, fingerprint: str):
         """Take what an earlier run of the same fingerprint left, or begin anew. Collective."""
         self._comm, self._folder = comm, out / FOLDER
-        run_on_each(comm, lambda: self._prepare(fingerprint, report) if comm.rank == 0 else None)
+        run_on_each(comm, lambda: self._prepare(fingerprint) if comm.rank == 0 else None)
 
-    def _prepare(self, fingerprint: str, report: Callable[[str], None]) -> None:
+    def _prepare(self, fingerprint: str) -> None:
         path = self._folder / _FINGERPRINT
         if self._folder.exists():
             if path.is_file() and path.read_text(encoding="ascii") == fingerprint:
                 return
-            report(f"{self._folder} is of other data or code: deleted, starting anew")
+            _log.info(f"{self._folder} is of other data or code: deleted, starting anew")
             shutil.rmtree(self._folder)
         self._folder.mkdir(parents=True)
         write_atomically(path, fingerprint)

@@ -9,14 +9,9 @@ from readclade.errors import InputError
 
 
 @pytest.fixture
-def lines() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def begin(tmp_path, lines):
+def begin(tmp_path):
     """Return a function that begins a job of a fingerprint."""
-    return lambda fingerprint="a" * 64: Checkpoints(MPI.COMM_SELF, tmp_path / "out", fingerprint, lines.append)
+    return lambda fingerprint="a" * 64: Checkpoints(MPI.COMM_SELF, tmp_path / "out", fingerprint)
 
 
 def test_what_is_saved_is_loaded(begin, lines):

@@ -5,13 +5,13 @@ import re
 from readclade.clustering.ranks.progress import Progress
 
 
-def make(times: list[float]):
-    lines, clock = [], iter([0.0, *times])
-    return Progress(lines.append, lambda: next(clock)), lines
+def make(times: list[float]) -> Progress:
+    clock = iter([0.0, *times])
+    return Progress(lambda: next(clock))
 
 
-def test_lines_tell_memory_and_time_left():
-    progress, lines = make([10.0, 20.0, 80.0])
+def test_lines_tell_memory_and_time_left(lines):
+    progress = make([10.0, 20.0, 80.0])
     progress.begin(0.1)
     progress("begun")
     progress("read", 1)
@@ -25,8 +25,8 @@ def test_lines_tell_memory_and_time_left():
     assert re.fullmatch(r"end; \d+\.\d\d GB on rank 0", lines[3])
 
 
-def test_a_stage_that_an_earlier_run_did_is_no_measure_of_speed():
-    progress, lines = make([10.0, 40.0])
+def test_a_stage_that_an_earlier_run_did_is_no_measure_of_speed(lines):
+    progress = make([10.0, 40.0])
     progress.begin(0.1)
     progress("read", 1)
     progress.begin(0.7)
