@@ -15,6 +15,7 @@ _HARMLESS = {
     "shards.manifest",
     "embedding.metrics",
     "storage.s3",
+    "storage.s3_client",
     "storage.s3_reader",
 }
 _HARMLESS |= {"inputs.schemas", "shards.store", "code_files", "storage.locations", "inputs.tables"}

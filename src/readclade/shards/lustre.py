@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from readclade.errors import ConfigError, InputError, ReadcladeError
-from readclade.storage.s3 import SCHEME
+from readclade.storage.s3_client import SCHEME
 
 _log = logging.getLogger(__name__)
 

@@ -16,6 +16,7 @@ from readclade.errors import InputError
 from readclade.storage import s3
 from readclade.storage.files import hash_file, remove_leftovers, replace_when_done
 from readclade.storage.s3 import ObjectInfo
+from readclade.storage.s3_client import SCHEME, get_status, split_url
 from readclade.storage.s3_reader import ObjectReader, read_blocks, read_object
 
 _COPY_BYTES = 256 << 10  # what is hashed and written is then still in a core's cache
@@ -25,7 +26,7 @@ _MOST_LISTED = 5000  # objects of a prefix that are listed to find a few of them
 
 def is_s3(location: str | os.PathLike[str]) -> bool:
     """Return whether a location is a URL of S3 rather than a path."""
-    return str(location).startswith(s3.SCHEME)
+    return str(location).startswith(SCHEME)
 
 
 def join(folder: str | os.PathLike[str], name: str) -> str:
@@ -42,7 +43,7 @@ def find(location: str | os.PathLike[str], patience: float | None = None) -> Obj
     """Return size and version of a file, or None where there is none.
 
     Args:
-        patience: seconds for which S3 is tried again; None for the environment's (`s3.get_patience`).
+        patience: seconds for which S3 is tried again; None for the environment's (`s3_client.get_patience`).
 
     Raises:
         InputError: S3 refuses, has no such bucket, or cannot be reached.
@@ -91,7 +92,7 @@ class Lookup:
             InputError: as `find` does.
         """
         folder, _, name = location.rpartition("/")
-        if not is_s3(location) or not s3.split_url(location)[1]:
+        if not is_s3(location) or not split_url(location)[1]:
             return find(location, self._patience)
         if folder not in self._folders:
             self._folders[folder] = self._list(folder)
@@ -102,7 +103,7 @@ class Lookup:
         try:
             listed = list(islice(s3.list_objects(f"{folder}/", self._patience, "/"), _MOST_LISTED + 1))
         except InputError as error:
-            if s3.get_status(error) != 403:
+            if get_status(error) != 403:
                 raise
             return None  # who may read may not always list; wrong credentials are told by asking for the file
         return dict(listed) if len(listed) <= _MOST_LISTED else None

@@ -9,16 +9,8 @@ from contextlib import closing
 from botocore.exceptions import BotoCoreError, ClientError
 
 from readclade.errors import InputError
-from readclade.storage.s3 import (
-    ObjectInfo,
-    call,
-    explain,
-    find_object,
-    get_patience,
-    get_status,
-    is_transient,
-    split_url,
-)
+from readclade.storage.s3 import ObjectInfo, find_object
+from readclade.storage.s3_client import call, explain, get_patience, get_status, is_transient, split_url
 
 # A ranged read takes the first number of bytes, and ever more while reading goes on in order, up to the second.
 _FIRST_BYTES, _BLOCK_BYTES = 64 << 10, 8 << 20
