@@ -34,7 +34,7 @@ from readclade.embedders.windows import load_tokenizer, tokenize
 from readclade.embedding.job import ShardEmbedder, embed_reads
 from readclade.embedding.metrics import PREFIX
 from readclade.inputs.tables import Lane
-from readclade.reads.plan import summarise_reads
+from readclade.reads.summary import summarise_reads
 
 ROOT = Path(__file__).parents[1]
 READS = ROOT / "demo/reads/pairs_1.fastq.gz"

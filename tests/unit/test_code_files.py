@@ -17,7 +17,7 @@ def get_modules(script: str) -> set[str]:
 
 def test_find_sources_follows_imports():
     assert get_modules("stage_shards") == {"shards/lustre", "shards/staging"}
-    reads = {"reads/compression", "reads/fastq", "reads/plan", "reads/statistics"}
+    reads = {"reads/compression", "reads/fastq", "reads/plan", "reads/statistics", "reads/summary"}
     assert get_modules("fetch_reads") == {*reads, "inputs/lanes"}
     embedding = {"embedding/job", "embedders/kmer", "embedders/projection", "shards/parquet", "reads/fastq"}
     assert embedding <= get_modules("embed_fragments")

@@ -12,7 +12,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ from readclade.errors import InputError, StorageError
 from readclade.prefetch import map_ahead, read_ahead
 from readclade.reads.batch import Batch
 from readclade.reads.fragments import read_batches
-from readclade.reads.plan import check_reads, load_reads
+from readclade.reads.plan import ReadPlan, check_lane, load_reads
 from readclade.shards import store
 from readclade.shards.manifest import Manifest, Shard
 from readclade.shards.parquet import write_shard
@@ -41,11 +41,11 @@ _MANIFEST = "manifest.json"
 _S3_PAUSE_S = 2.0
 
 
-def get_fingerprint(reads: dict, embedder: Embedder, d: int) -> str:
+def get_fingerprint(plan: ReadPlan, embedder: Embedder, d: int) -> str:
     """Return the SHA-256 over all that decides the shards' content."""
     decisive = {
-        "lanes": [lane["sha256"] for lane in reads["lanes"]],
-        "shards": reads["shards"],
+        "lanes": [lane.sha256 for lane in plan.lanes],
+        "shards": [asdict(shard) for shard in plan.shards],
         "embedder": [embedder.name, embedder.revision, embedder.parameters],
         "d": d,
         "code": [hash_file(path) for path in find_sources(Path(__file__))],
@@ -53,11 +53,11 @@ def get_fingerprint(reads: dict, embedder: Embedder, d: int) -> str:
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
-def fit_first_fragments(reads: dict, folder: str, embedder: Embedder, d: int) -> Projection:
+def fit_first_fragments(plan: ReadPlan, folder: str, embedder: Embedder, d: int) -> Projection:
     """Fit the projection on the sample's first fragments (as many as the embedder says, of its first shard)."""
     vectors = []
     count = 0
-    for batch in read_batches(reads, 0, folder):
+    for batch in read_batches(plan, 0, folder):
         take = min(len(batch.names), embedder.fit_fragments - count)
         vectors.append(embedder.embed(batch.sequences[:take], None if batch.mates is None else batch.mates[:take]))
         count += take
@@ -71,7 +71,7 @@ class ShardEmbedder:
 
     def __init__(self, reads_path: str, out: str, parameters: dict):
         self._folder = locations.get_folder(reads_path)
-        self._reads = load_reads(reads_path)
+        self._plan = load_reads(reads_path)
         self._out = out
         # Read from the file: Ray restarts an actor safely only with small arguments.
         progress = _read_progress(out)
@@ -86,7 +86,7 @@ class ShardEmbedder:
                 path=out,
                 remedy="give every actor the same model, and do not change it while `embed` runs",
             )
-        self._metrics = ActorMetrics(self._reads["sample"], self._embedder)
+        self._metrics = ActorMetrics(self._plan.sample, self._embedder)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list]:
         """Make the shards whose numbers are in batch["shard"]; return them as columns.
@@ -117,7 +117,7 @@ class ShardEmbedder:
                 return batch, self._embedder.embed(batch.sequences, batch.mates)
 
         def write(path: Path) -> Shard:
-            batches = read_batches(self._reads, index, self._folder)
+            batches = read_batches(self._plan, index, self._folder)
             if self._embedder.threads:  # it waits neither for the parser nor for the writer
                 embedded = map_ahead(embed, read_ahead(batches), self._embedder.threads)
             else:
@@ -163,17 +163,17 @@ def embed_reads(
         StorageError: S3 refuses or cannot be reached; what was done is kept.
     """
     reads_path, out = str(reads_path), str(out).rstrip("/")
-    reads = load_reads(reads_path)
+    plan = load_reads(reads_path)
     embedder = get_embedder(embedder_name, parameters)
     locations.prepare_folder(out)
-    fingerprint = get_fingerprint(reads, embedder, d)
+    fingerprint = get_fingerprint(plan, embedder, d)
     done = _load_progress(out, fingerprint)
     if done is not None and done.shards:
-        report(f"{len(done.shards)} of {len(reads['shards'])} shards are there already")
-    if done is None or len(done.shards) < len(reads["shards"]):
+        report(f"{len(done.shards)} of {len(plan.shards)} shards are there already")
+    if done is None or len(done.shards) < len(plan.shards):
         with running_ray(actors, address, report):
             # Side by side, and the fit where the actors will be: they may have a GPU that this process lacks.
-            checks = [(check_reads, ({"lanes": [lane]},), 0) for lane in reads["lanes"]]
+            checks = [(check_lane, (lane,), 0) for lane in plan.lanes]
             fit = [] if done else [(_fit_projection, (reads_path, embedder_name, parameters, d), gpus)]
             results = run_tasks(checks + fit)
             if done is None:
@@ -183,8 +183,8 @@ def embed_reads(
                     "parameters": embedder.parameters,
                     "projection": results[-1].to_json(),
                 }
-                done = Manifest(reads["sample"], reads["platform"], description, results[-1].d, fingerprint, ())
-            done = _embed_missing(done, reads_path, out, reads, parameters, actors, gpus, report)
+                done = Manifest(plan.sample, plan.platform, description, results[-1].d, fingerprint, ())
+            done = _embed_missing(done, reads_path, out, plan, parameters, actors, gpus, report)
         locations.prepare_folder(out)  # Ray has replaced actors that died: what they had begun to write is still there
     _write(done, out, _MANIFEST)
     return done
@@ -195,18 +195,18 @@ def _fit_projection(reads_path: str, embedder_name: str, parameters: dict, d: in
     return fit_first_fragments(load_reads(reads_path), locations.get_folder(reads_path), embedder, d)
 
 
-def _embed_missing(done: Manifest, reads_path, out, reads, parameters, actors, gpus, report) -> Manifest:
+def _embed_missing(done: Manifest, reads_path, out, plan: ReadPlan, parameters, actors, gpus, report) -> Manifest:
     """Make the shards that a manifest lacks; return the whole one."""
     edition = store.get_edition(done)
     if not done.shards:
         _remove_stale(out, edition)
-    files = [store.get_shard_file(index, out, edition) for index in range(len(reads["shards"]))]
+    files = [store.get_shard_file(index, out, edition) for index in range(len(plan.shards))]
     shards = {shard.file: shard for shard in done.shards}
     missing = [index for index, file in enumerate(files) if file not in shards]
     locations.delete(locations.join(out, _MANIFEST))  # where it stands, all shards stand
     _write(done, out, _PROGRESS)
     told = time.monotonic()
-    for shard in _run_actors(reads_path, out, parameters, missing, actors, report, reads, gpus):
+    for shard in _run_actors(reads_path, out, parameters, missing, actors, report, plan, gpus):
         shards[shard.file] = shard
         done = replace(done, shards=tuple(shards[file] for file in sorted(shards)))
         if not locations.is_s3(out) or time.monotonic() - told > _S3_PAUSE_S:
@@ -248,11 +248,11 @@ def _load_progress(out: str, fingerprint: str) -> Manifest | None:
     return replace(manifest, shards=tuple(store.list_intact(manifest, out)))
 
 
-def _run_actors(reads_path, out, parameters, missing, actors, report, reads, gpus):
+def _run_actors(reads_path, out, parameters, missing, actors, report, plan, gpus):
     """Yield the missing shards as the actors finish them."""
     report(f"{len(missing)} shards to embed")
     started = time.monotonic()
-    total = sum(reads["shards"][index]["bases"] for index in missing)
+    total = sum(plan.shards[index].bases for index in missing)
     results = ray.data.from_items(
         [{"shard": index} for index in missing], override_num_blocks=len(missing)
     ).map_batches(

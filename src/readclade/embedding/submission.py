@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ray.job_submission import JobStatus
@@ -79,10 +79,10 @@ class Request:
         Raises:
             InputError: reads.json cannot be read.
         """
-        reads = load_reads(self.reads)
+        plan = load_reads(self.reads)
         decisive = {
-            "lanes": [lane["sha256"] for lane in reads["lanes"]],
-            "shards": reads["shards"],
+            "lanes": [lane.sha256 for lane in plan.lanes],
+            "shards": [asdict(shard) for shard in plan.shards],
             "embedder": [self.embedder, self.parameters, *_hash_files(self.parameters)],
             "d": self.d,
             "code": [hash_file(path) for path in find_sources(_LIBRARY / "embedding/job.py")],

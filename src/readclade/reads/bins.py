@@ -8,17 +8,17 @@ import pyarrow.parquet as pq
 from isal import igzip
 
 from readclade.errors import InputError
-from readclade.inputs.tables import Lane
 from readclade.reads import fastq
+from readclade.reads.plan import ReadPlan
 
 
-def write_bins(reads: dict, assignments: Path, out: Path) -> dict[str, int]:
+def write_bins(plan: ReadPlan, assignments: Path, out: Path) -> dict[str, int]:
     """Stream the sample's FASTQ files once and deal its fragments out to one file per cluster.
 
     The folder appears under its name only when all files in it are whole. Unassigned fragments are in none.
 
     Args:
-        reads: the content of `reads.json`.
+        plan: of the sample.
         assignments: assignments.parquet of the same sample.
         out: the folder to make; an older one is replaced.
 
@@ -36,7 +36,7 @@ def write_bins(reads: dict, assignments: Path, out: Path) -> dict[str, int]:
         with ExitStack() as stack:
             files = {}
             rows = _iterate_assignments(assignments)
-            for record, mate in _iterate_fragments(reads):
+            for record, mate in _iterate_fragments(plan):
                 name, cluster = next(rows, (None, None))
                 if name != fastq.get_fragment_name(record):
                     raise InputError(
@@ -66,13 +66,13 @@ def _iterate_assignments(path: Path):
         yield from zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True)
 
 
-def _iterate_fragments(reads: dict):
-    for described in reads["lanes"]:
-        lane = Lane(described["fq1"], described["fq2"])
+def _iterate_fragments(plan: ReadPlan):
+    for planned in plan.lanes:
+        lane = planned.lane
         with ExitStack() as stack:
             streams = [
                 stack.enter_context(closing(fastq.open_stream(path, etag)))
-                for path, etag in zip(lane.paths, described["etags"], strict=True)
+                for path, etag in zip(lane.paths, planned.etags, strict=True)
             ]
             for number, fragment in enumerate(fastq.iterate_fragments(streams, lane), 1):
                 yield fragment

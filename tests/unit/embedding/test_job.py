@@ -18,7 +18,7 @@ from readclade.embedding import job
 from readclade.embedding.job import ShardEmbedder, embed_reads
 from readclade.errors import ConfigError, InputError
 from readclade.inputs.tables import Lane
-from readclade.reads.plan import summarise_reads
+from readclade.reads.summary import summarise_reads
 from readclade.shards.manifest import Manifest, read_manifest
 
 SHARDS = 5
