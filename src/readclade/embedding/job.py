@@ -6,19 +6,17 @@ die at any time: what `progress.json` holds is kept, the rest is made again with
 shards lie on disk or on S3; docs/exactly-once.md says what holds where.
 """
 
-import hashlib
 import json
 import os
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import ray
 
-from readclade.code_files import find_sources
 from readclade.embedders.projection import Projection, fit_projection
 from readclade.embedders.protocol import Embedder, get_embedder
 from readclade.embedding.metrics import ActorMetrics, Usage, from_row, to_row
@@ -29,28 +27,16 @@ from readclade.reads.batch import Batch
 from readclade.reads.fragments import read_batches
 from readclade.reads.plan import ReadPlan, check_lane, load_reads
 from readclade.shards import store
+from readclade.shards.identity import get_edition, get_fingerprint, get_shard_file, is_stale
 from readclade.shards.manifest import Manifest, Shard
 from readclade.shards.parquet import write_shard
 from readclade.storage import locations
-from readclade.storage.files import hash_file
 
 _PROGRESS = "progress.json"
 _MANIFEST = "manifest.json"
 # On S3 every state of progress.json is a request: those of shards that finish at once are told together. A driver that
 # dies in between makes these shards again, with the same bytes.
 _S3_PAUSE_S = 2.0
-
-
-def get_fingerprint(plan: ReadPlan, embedder: Embedder, d: int) -> str:
-    """Return the SHA-256 over all that decides the shards' content."""
-    decisive = {
-        "lanes": [lane.sha256 for lane in plan.lanes],
-        "shards": [asdict(shard) for shard in plan.shards],
-        "embedder": [embedder.name, embedder.revision, embedder.parameters],
-        "d": d,
-        "code": [hash_file(path) for path in find_sources(Path(__file__))],
-    }
-    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
 def fit_first_fragments(plan: ReadPlan, folder: str, embedder: Embedder, d: int) -> Projection:
@@ -76,7 +62,7 @@ class ShardEmbedder:
         # Read from the file: Ray restarts an actor safely only with small arguments.
         progress = _read_progress(out)
         described = progress.embedder
-        self._edition = store.get_edition(progress)
+        self._edition = get_edition(progress)
         self._embedder = get_embedder(described["name"], parameters)
         self._projection = Projection.from_json(described["projection"])
         if self._embedder.revision != described["revision"]:
@@ -125,7 +111,7 @@ class ShardEmbedder:
             projected = ((batch, self._projection.apply(vectors)) for batch, vectors in embedded)
             return write_shard(path, projected, self._projection.d)
 
-        name = store.get_shard_file(index, self._out, self._edition)
+        name = get_shard_file(index, self._out, self._edition)
         if not locations.is_s3(self._out):
             return write(Path(self._out) / name)
         with tempfile.TemporaryDirectory(prefix="readclade-") as folder:
@@ -166,7 +152,7 @@ def embed_reads(
     plan = load_reads(reads_path)
     embedder = get_embedder(embedder_name, parameters)
     locations.prepare_folder(out)
-    fingerprint = get_fingerprint(plan, embedder, d)
+    fingerprint = get_fingerprint(plan, [embedder.name, embedder.revision, embedder.parameters], d)
     done = _load_progress(out, fingerprint)
     if done is not None and done.shards:
         report(f"{len(done.shards)} of {len(plan.shards)} shards are there already")
@@ -197,10 +183,10 @@ def _fit_projection(reads_path: str, embedder_name: str, parameters: dict, d: in
 
 def _embed_missing(done: Manifest, reads_path, out, plan: ReadPlan, parameters, actors, gpus, report) -> Manifest:
     """Make the shards that a manifest lacks; return the whole one."""
-    edition = store.get_edition(done)
+    edition = get_edition(done)
     if not done.shards:
         _remove_stale(out, edition)
-    files = [store.get_shard_file(index, out, edition) for index in range(len(plan.shards))]
+    files = [get_shard_file(index, out, edition) for index in range(len(plan.shards))]
     shards = {shard.file: shard for shard in done.shards}
     missing = [index for index, file in enumerate(files) if file not in shards]
     locations.delete(locations.join(out, _MANIFEST))  # where it stands, all shards stand
@@ -222,7 +208,7 @@ def _write(manifest: Manifest, out: str, name: str) -> None:
 
 def _remove_stale(out: str, edition: str) -> None:
     """Remove the manifest and the shards that an earlier run made from other reads or by another embedder."""
-    names = [name for name in locations.list_sizes(out) if store.is_stale(name, out, edition)]
+    names = [name for name in locations.list_sizes(out) if is_stale(name, out, edition)]
     if names:
         locations.delete(locations.join(out, _MANIFEST))
     for name in names:

@@ -7,19 +7,16 @@ second one beside it.
 """
 
 import contextlib
-import hashlib
-import json
 import shlex
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from ray.job_submission import JobStatus
 
-from readclade.code_files import find_sources
 from readclade.embedding.job_server import (
     UNREACHABLE,
     JobServer,
@@ -33,6 +30,7 @@ from readclade.embedding.ray_session import get_shared_variables
 from readclade.embedding.remote_files import mark_folder, offer_reads, read_whole_manifest
 from readclade.errors import ConfigError, InputError, ReadcladeError
 from readclade.reads.plan import load_reads
+from readclade.shards.identity import get_fingerprint
 from readclade.storage.files import hash_file
 
 _LIBRARY = Path(__file__).parents[1]
@@ -79,16 +77,8 @@ class Request:
         Raises:
             InputError: reads.json cannot be read.
         """
-        plan = load_reads(self.reads)
-        decisive = {
-            "lanes": [lane.sha256 for lane in plan.lanes],
-            "shards": [asdict(shard) for shard in plan.shards],
-            "embedder": [self.embedder, self.parameters, *_hash_files(self.parameters)],
-            "d": self.d,
-            "code": [hash_file(path) for path in find_sources(_LIBRARY / "embedding/job.py")],
-            "store": self.location,
-        }
-        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+        embedder = [self.embedder, self.parameters, *_hash_files(self.parameters)]
+        return get_fingerprint(load_reads(self.reads), embedder, self.d, store=self.location)
 
 
 def embed_remotely(

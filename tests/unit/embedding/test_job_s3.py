@@ -17,6 +17,7 @@ from readclade.errors import InputError, StorageError
 from readclade.inputs.tables import Lane
 from readclade.reads.summary import summarise_reads
 from readclade.shards import store
+from readclade.shards.identity import get_edition
 from readclade.shards.manifest import read_manifest
 from readclade.storage import locations
 from tests.s3_server import S3Server
@@ -89,7 +90,7 @@ def test_embed_reads_on_ray_from_s3_to_s3_gives_the_bytes_of_a_local_run(fetched
     manifest = embed_reads(fetched, f"{bucket}/shards/pairs", "kmer", {"k": 4}, 32, 2, ray_address)
     local = embed_reads(tmp_path / "local/reads/reads.json", tmp_path / "out", "kmer", {"k": 4}, 32, 2, ray_address)
     content = get_content(f"{bucket}/shards/pairs")
-    edition = store.get_edition(manifest)
+    edition = get_edition(manifest)
     assert sorted(content) == [
         "manifest.json",
         "progress.json",
