@@ -17,7 +17,9 @@ def get_modules(script: str) -> set[str]:
 
 def test_find_sources_follows_imports():
     assert get_modules("stage_shards") == {"shards/lustre", "shards/staging"}
-    reads = {"reads/compression", "reads/fastq", "reads/plan", "reads/statistics", "reads/summary"}
+    reads = {
+        f"reads/{name}" for name in ("compression", "fastq", "plan", "records", "statistics", "streams", "summary")
+    }
     assert get_modules("fetch_reads") == {*reads, "inputs/lanes"}
     embedding = {"embedding/job", "embedders/kmer", "embedders/projection", "shards/parquet", "reads/fastq"}
     assert embedding <= get_modules("embed_fragments")
@@ -35,4 +37,8 @@ def test_find_sources_leaves_out_later_stages(script):
 def test_find_sources_begins_with_what_it_was_given(tmp_path):
     script = tmp_path / "script.py"
     script.write_text("import json\nfrom readclade.reads import fastq\nfrom readclade.errors import InputError\n")
-    assert [path.name for path in find_sources(script) if path != script] == ["compression.py", "fastq.py"]
+    assert [path.name for path in find_sources(script) if path != script] == [
+        "compression.py",
+        "fastq.py",
+        "streams.py",
+    ]

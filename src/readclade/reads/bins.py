@@ -1,15 +1,15 @@
 """The reads of each cluster as FASTQ, on request: `bins/<cluster>.fastq.gz`, mates one after the other."""
 
 import shutil
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 
 import pyarrow.parquet as pq
 from isal import igzip
 
 from readclade.errors import InputError
-from readclade.reads import fastq
 from readclade.reads.plan import ReadPlan
+from readclade.reads.records import get_fragment_name, open_lane
 
 
 def write_bins(plan: ReadPlan, assignments: Path, out: Path) -> dict[str, int]:
@@ -38,9 +38,9 @@ def write_bins(plan: ReadPlan, assignments: Path, out: Path) -> dict[str, int]:
             rows = _iterate_assignments(assignments)
             for record, mate in _iterate_fragments(plan):
                 name, cluster = next(rows, (None, None))
-                if name != fastq.get_fragment_name(record):
+                if name != get_fragment_name(record):
                     raise InputError(
-                        f"has '{name}' where the reads have '{fastq.get_fragment_name(record)}'",
+                        f"has '{name}' where the reads have '{get_fragment_name(record)}'",
                         path=assignments,
                         remedy="the reads changed since they were clustered: run the workflow again",
                     )
@@ -68,14 +68,5 @@ def _iterate_assignments(path: Path):
 
 def _iterate_fragments(plan: ReadPlan):
     for planned in plan.lanes:
-        lane = planned.lane
-        with ExitStack() as stack:
-            streams = [
-                stack.enter_context(closing(fastq.open_stream(path, etag)))
-                for path, etag in zip(lane.paths, planned.etags, strict=True)
-            ]
-            for number, fragment in enumerate(fastq.iterate_fragments(streams, lane), 1):
-                yield fragment
-                if number % 10_000 == 0:
-                    for stream in streams:
-                        stream.forget_before(fastq.get_lines_per_fragment(lane) * number)
+        with open_lane(planned.lane, planned.etags) as reader:
+            yield from reader

@@ -5,7 +5,6 @@
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from readclade.errors import InputError
 from readclade.inputs.tables import Lane
 from readclade.reads import fastq
 from readclade.reads.plan import PlannedLane, PlannedShard, ReadPlan
+from readclade.reads.records import open_lane
 from readclade.reads.statistics import ReadStatistics, check_phred
 from readclade.storage import locations
 from readclade.storage.files import write_atomically
@@ -125,9 +125,8 @@ def _scan_lane(
 ) -> PlannedLane:
     """Read one lane through; append its shards and add to the statistics. The lane lacks its indexes and origins."""
     paths = lane.paths
-    lines = fastq.get_lines_per_fragment(lane)
     begin = (0,) * len(paths)
-    fragments = bases = shard_fragments = shard_size = 0
+    bases = shard_fragments = shard_size = 0
     first_fragment = shards[-1].first_fragment + shards[-1].fragments if shards else 0
     batches = [([], []) for _ in paths]  # per file: sequences, qualities
     batch_bases = batched = 0
@@ -136,24 +135,21 @@ def _scan_lane(
     def close_batch():
         nonlocal batch_bases, batched
         for path, (sequences, qualities) in zip(paths, batches, strict=True):
-            statistics.add(sequences, qualities, path, batched * lines // 4)
+            statistics.add(sequences, qualities, path, batched * reader.lines // 4)
             sequences.clear()
             qualities.clear()
-        batched, batch_bases = fragments, 0
+        batched, batch_bases = reader.fragments, 0
 
     def close_shard():
         nonlocal begin, shard_fragments, shard_size
-        end = tuple(stream.get_line_offset(lines * fragments) for stream in streams)
-        first = first_fragment + fragments - shard_fragments
+        end = reader.get_offsets()
+        first = first_fragment + reader.fragments - shard_fragments
         shards.append(PlannedShard(number, first, shard_fragments, shard_size, begin, end))
         begin, shard_fragments, shard_size = end, 0, 0
 
     etags = [_get_etag(path) for path in paths]
-    with ExitStack() as stack:
-        streams = [
-            stack.enter_context(closing(fastq.open_stream(path, etag))) for path, etag in zip(paths, etags, strict=True)
-        ]
-        for record, mate in fastq.iterate_fragments(streams, lane):
+    with open_lane(lane, etags) as reader:
+        for record, mate in reader:
             sequences, qualities = batches[0]
             sequences.append(record.sequence)
             qualities.append(record.qualities)
@@ -164,30 +160,30 @@ def _scan_lane(
                 qualities.append(mate.qualities)
                 size += len(mate.sequence)
             if not record.id:
+                line = reader.lines * (reader.fragments - 1)
                 raise InputError(
-                    f"read {lines * fragments // 4 + 1:,} has no name",
+                    f"read {line // 4 + 1:,} has no name",
                     path=lane.fq1,
-                    line=lines * fragments + 1,
+                    line=line + 1,
                     remedy="give every read a name after '@'",
                 )
-            fragments += 1
             bases += size
             shard_fragments += 1
             shard_size += size
             batch_bases += size
             if batch_bases >= _BATCH_BASES:
                 close_batch()
-                for stream in streams:
-                    stream.forget_before(lines * fragments)
                 if time.monotonic() - told > 5:
                     told = time.monotonic()
-                    report(f"{lane.fq1}: {fragments:,} fragments, {bases / (told - started) / 1e6:.0f} Mb a second")
+                    speed = bases / (told - started) / 1e6
+                    report(f"{lane.fq1}: {reader.fragments:,} fragments, {speed:.0f} Mb a second")
             if shard_size >= shard_bases:
                 close_shard()
         close_batch()
         if shard_fragments:
             close_shard()
-        checksums = tuple(stream.get_sha256() for stream in streams)
+        checksums = reader.get_sha256()
+    fragments = reader.fragments
     if not fragments:
         raise InputError("holds no reads", path=lane.fq1, remedy="check that the download finished, or drop this row")
     reads = fragments * (1 if lane.fq2 is None else 2)
