@@ -32,7 +32,6 @@ from readclade.dnabert2.network import Network, NetworkConfig, read_config
 from readclade.embedders.dnabert import DnabertEmbedder, choose_precision
 from readclade.embedders.windows import load_tokenizer, tokenize
 from readclade.embedding.job import ShardEmbedder, embed_reads
-from readclade.embedding.metrics import PREFIX
 from readclade.inputs.tables import Lane
 from readclade.reads.summary import summarise_reads
 
@@ -166,9 +165,9 @@ def measure_actors(reads: Path, out: Path, parameters: dict, actors: int, gpus: 
 
     Prints what the actors themselves counted, the first shards included.
     """
-    lines = []
-    embed_reads(reads, out, "dnabert2", parameters, 32, actors, gpus=gpus, report=lines.append)
-    names, values = (line.removeprefix(PREFIX).split("\t") for line in lines if line.startswith(PREFIX))
+    metrics = out.with_suffix(".tsv")
+    embed_reads(reads, out, "dnabert2", parameters, 32, actors, gpus=gpus, metrics=metrics)
+    names, values = (line.split("\t") for line in metrics.read_text().splitlines())
     counted = dict(zip(names, values, strict=True))
     say(f"{actors} actor(s): GPU busy", counted["gpu_busy"], f"embedder busy: {counted['embedder_busy']}")
     # When each was written: Ray Data hands on what is done in bursts.

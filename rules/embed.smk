@@ -37,8 +37,7 @@ rule embed:
     shell:
         "python {params.script:q} --reads {input.summary} --out {params.out} --store {resources.shard_store:q}"
         " {params.options} --d {params.d} --actors {resources.actors} --actor-gpus {resources.actor_gpus}"
-        " --address {resources.ray_address:q} 2>&1 | tee -i {log[0]};"
-        " sed -n 's/^.*] metrics: //p' {log[0]} > {log.metrics}"
+        " --address {resources.ray_address:q} --metrics {log.metrics} 2>&1 | tee -i {log[0]}"
 
 
 onsuccess:

@@ -34,6 +34,7 @@ def main() -> None:
         None if arguments.address == "local" else arguments.address,
         report,
         arguments.actor_gpus,
+        arguments.metrics,
     )
     write_pointer(manifest, arguments.location, arguments.out)
     size = sum(shard.bytes for shard in manifest.shards)

@@ -46,7 +46,7 @@ def main() -> None:
         get_embedding_words(arguments),
     )
     report = make_reporter(f"submit {arguments.name}")
-    code = embed_remotely(request, arguments.address, arguments.python, arguments.patience, report)
+    code = embed_remotely(request, arguments.address, arguments.python, arguments.patience, report, arguments.metrics)
     if code == 0:
         write_pointer(read_manifest(join(arguments.location, "manifest.json")), arguments.location, arguments.out)
     sys.exit(code)

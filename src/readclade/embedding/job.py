@@ -19,7 +19,7 @@ import ray
 
 from readclade.embedders.projection import Projection, fit_projection
 from readclade.embedders.protocol import Embedder, get_embedder
-from readclade.embedding.metrics import ActorMetrics, Usage, from_row, to_row
+from readclade.embedding.metrics import ActorMetrics, Usage, from_row, list_lines, to_row, write_figures
 from readclade.embedding.ray_session import run_tasks, running_ray
 from readclade.errors import InputError, StorageError
 from readclade.prefetch import map_ahead, read_ahead
@@ -130,6 +130,7 @@ def embed_reads(
     address: str | None = None,
     report: Callable[[str], None] = lambda line: None,
     gpus: float = 0,
+    metrics: str | os.PathLike[str] | None = None,
 ) -> Manifest:
     """Write the shards of one sample and their manifest into `out`.
 
@@ -143,12 +144,15 @@ def embed_reads(
         address: a running Ray cluster, or None for one of our own on this machine.
         report: called with lines of progress.
         gpus: share of a GPU that each actor takes; without any, an actor sees none.
+        metrics: file for the figures of this run, empty where it makes no shard.
 
     Raises:
         InputError: the reads changed since `fetch`.
         StorageError: S3 refuses or cannot be reached; what was done is kept.
     """
     reads_path, out = str(reads_path), str(out).rstrip("/")
+    if metrics is not None:
+        write_figures({}, metrics)
     plan = load_reads(reads_path)
     embedder = get_embedder(embedder_name, parameters)
     locations.prepare_folder(out)
@@ -170,7 +174,7 @@ def embed_reads(
                     "projection": results[-1].to_json(),
                 }
                 done = Manifest(plan.sample, plan.platform, description, results[-1].d, fingerprint, ())
-            done = _embed_missing(done, reads_path, out, plan, parameters, actors, gpus, report)
+            done = _embed_missing(done, reads_path, out, plan, parameters, actors, gpus, report, metrics)
         locations.prepare_folder(out)  # Ray has replaced actors that died: what they had begun to write is still there
     _write(done, out, _MANIFEST)
     return done
@@ -181,7 +185,9 @@ def _fit_projection(reads_path: str, embedder_name: str, parameters: dict, d: in
     return fit_first_fragments(load_reads(reads_path), locations.get_folder(reads_path), embedder, d)
 
 
-def _embed_missing(done: Manifest, reads_path, out, plan: ReadPlan, parameters, actors, gpus, report) -> Manifest:
+def _embed_missing(
+    done: Manifest, reads_path, out, plan: ReadPlan, parameters, actors, gpus, report, metrics
+) -> Manifest:
     """Make the shards that a manifest lacks; return the whole one."""
     edition = get_edition(done)
     if not done.shards:
@@ -192,7 +198,7 @@ def _embed_missing(done: Manifest, reads_path, out, plan: ReadPlan, parameters, 
     locations.delete(locations.join(out, _MANIFEST))  # where it stands, all shards stand
     _write(done, out, _PROGRESS)
     told = time.monotonic()
-    for shard in _run_actors(reads_path, out, parameters, missing, actors, report, plan, gpus):
+    for shard in _run_actors(reads_path, out, parameters, missing, actors, report, plan, gpus, metrics):
         shards[shard.file] = shard
         done = replace(done, shards=tuple(shards[file] for file in sorted(shards)))
         if not locations.is_s3(out) or time.monotonic() - told > _S3_PAUSE_S:
@@ -234,7 +240,7 @@ def _load_progress(out: str, fingerprint: str) -> Manifest | None:
     return replace(manifest, shards=tuple(store.list_intact(manifest, out)))
 
 
-def _run_actors(reads_path, out, parameters, missing, actors, report, plan, gpus):
+def _run_actors(reads_path, out, parameters, missing, actors, report, plan, gpus, metrics):
     """Yield the missing shards as the actors finish them."""
     report(f"{len(missing)} shards to embed")
     started = time.monotonic()
@@ -263,5 +269,8 @@ def _run_actors(reads_path, out, parameters, missing, actors, report, plan, gpus
             f" {bases / seconds / 1e6:.1f} Mb a second, {left:.0f} s left"
         )
         yield shard
-    for line in usage.summarise(time.monotonic() - started):
+    figures = usage.summarise(time.monotonic() - started)
+    for line in list_lines(figures):
         report(line)
+    if metrics is not None:
+        write_figures(figures, metrics)

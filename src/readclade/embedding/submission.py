@@ -26,6 +26,7 @@ from readclade.embedding.job_server import (
     describe_waiting,
     try_again,
 )
+from readclade.embedding.metrics import find_figures, write_figures
 from readclade.embedding.ray_session import get_shared_variables
 from readclade.embedding.remote_files import mark_folder, offer_reads, read_whole_manifest
 from readclade.errors import ConfigError, InputError, ReadcladeError
@@ -87,6 +88,7 @@ def embed_remotely(
     interpreter: str | None = None,
     patience_s: float = 300,
     report: Callable[[str], None] = lambda line: None,
+    metrics: Path | None = None,
 ) -> int:
     """Have a cluster embed a sample, and wait for it.
 
@@ -95,6 +97,7 @@ def embed_remotely(
         interpreter: Python on the cluster, by its full path; None: the one that its workers run.
         patience_s: how long the cluster may be out of reach before this gives up; the job is not stopped then.
         report: called with lines of progress.
+        metrics: file for the figures of the job that was followed; empty where a job had made the shards before.
 
     Returns:
         The exit code: the job's own, or 128 + the number of the signal that stopped us and the job.
@@ -104,6 +107,8 @@ def embed_remotely(
         InputError: reads.json cannot be read.
         ReadcladeError: another job writes to the same place, or the cluster is lost.
     """
+    if metrics is not None:
+        write_figures({}, metrics)
     key = request.get_key()
     server = job_id = None
     with _raise_signals():
@@ -120,7 +125,7 @@ def embed_remotely(
                 report(f"submitted the job {job_id} to {address}")
             else:
                 report(f"joined the job {job_id} at {address}, which is {status}")
-            return _follow_job(server, job_id, address, patience_s, report)
+            return _follow_job(server, job_id, address, patience_s, report, metrics)
         except Interrupted as interrupted:
             if job_id is not None:
                 _stop_job(server, job_id, address, report)
@@ -200,8 +205,8 @@ def _submit_job(
     try_again(submit, patience_s, address, job_id)
 
 
-def _follow_job(server: JobServer, job_id: str, address: str, patience_s: float, report) -> int:
-    """Print the job's log until it ends; return its exit code."""
+def _follow_job(server: JobServer, job_id: str, address: str, patience_s: float, report, metrics: Path | None) -> int:
+    """Print the job's log until it ends, and write the figures that stand there; return its exit code."""
     follower = LogFollower(server, job_id, _write)
     follower.start()
     log = None
@@ -219,6 +224,8 @@ def _follow_job(server: JobServer, job_id: str, address: str, patience_s: float,
     finally:
         follower.finish(log)
     if job.status == JobStatus.SUCCEEDED:
+        if metrics is not None:
+            write_figures(find_figures(log), metrics)
         return 0
     message = (job.message or "").strip()
     # After an exit code Ray repeats the end of the log.
