@@ -21,7 +21,7 @@ from readclade.storage.files import write_atomically
 from readclade.inputs.lanes import has_lost_files
 from readclade.shards.manifest import read_manifest
 from readclade.inputs.addresses import is_downloaded, is_remote
-from readclade.code_files import find_sources
+from readclade.code_files import list_code
 
 # bash is told where the library is and, unless conda makes the environments, to use Snakemake's own. A prefix of our
 # own replaces Snakemake's strict mode, so it is stated again.
@@ -53,9 +53,9 @@ wildcard_constraints:
     sample="|".join(map(re.escape, SAMPLES)),
 
 
-def get_code(script):
-    """Return the files whose change makes a job run again: the modules of the library that decide its output."""
-    return list(map(str, find_sources(BASEDIR / "scripts" / f"{script}.py")))
+def get_code(*names):
+    """Return the files whose change makes a job run again: folders of the library that decide its output."""
+    return list(map(str, list_code(*names)))
 
 
 def list_cleaning_options(sample):
