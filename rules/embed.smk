@@ -41,8 +41,8 @@ rule embed:
 
 
 onsuccess:
-    add_figures_to_benchmarks()
+    state.add_figures_to_benchmarks(SAMPLES)
 
 
 onerror:
-    add_figures_to_benchmarks()
+    state.add_figures_to_benchmarks(SAMPLES)
