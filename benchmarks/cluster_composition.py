@@ -9,7 +9,6 @@ distance is Hellinger distance. Ten starts; the best one by its objective is kep
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
 from itertools import islice
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from peers import get_sample, write_binning
 from readclade.cli import make_parser, run
 from readclade.embedders.kmer import KmerEmbedder
 from readclade.inputs.tables import Lane, Sample
-from readclade.reads import fastq
+from readclade.reads.records import get_fragment_name, open_lane
 
 _STARTS = 10
 _ROWS = 1 << 14
@@ -29,13 +28,9 @@ _ROWS = 1 << 14
 def read_fragments(lanes: tuple[Lane, ...]) -> Iterator[tuple[str, str, str | None]]:
     """Yield name, read and mate of each fragment; the mate is None for single reads."""
     for lane in lanes:
-        with ExitStack() as stack:
-            streams = [stack.enter_context(closing(fastq.open_stream(path))) for path in lane.paths]
-            for number, (record, mate) in enumerate(fastq.iterate_fragments(streams, lane), 1):
-                yield fastq.get_fragment_name(record), record.sequence, None if mate is None else mate.sequence
-                if number % _ROWS == 0:
-                    for stream in streams:
-                        stream.forget_before(fastq.get_lines_per_fragment(lane) * number)
+        with open_lane(lane) as reader:
+            for record, mate in reader:
+                yield get_fragment_name(record), record.sequence, None if mate is None else mate.sequence
 
 
 def embed_sample(sample: Sample) -> tuple[list[str], np.ndarray]:

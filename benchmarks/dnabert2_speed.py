@@ -17,7 +17,6 @@ one strand. Lines of `figure, value, remark`:
 import argparse
 import gzip
 import json
-import logging
 import os
 import shutil
 import statistics
@@ -33,9 +32,8 @@ from readclade.dnabert2.network import Network, NetworkConfig, read_config
 from readclade.embedders.dnabert import DnabertEmbedder, choose_precision
 from readclade.embedders.windows import load_tokenizer, tokenize
 from readclade.embedding.job import ShardEmbedder, embed_reads
-from readclade.embedding.metrics import PREFIX
 from readclade.inputs.tables import Lane
-from readclade.reads.plan import summarise_reads
+from readclade.reads.summary import summarise_reads
 
 ROOT = Path(__file__).parents[1]
 READS = ROOT / "demo/reads/pairs_1.fastq.gz"
@@ -167,14 +165,9 @@ def measure_actors(reads: Path, out: Path, parameters: dict, actors: int, gpus: 
 
     Prints what the actors themselves counted, the first shards included.
     """
-    lines: list[str] = []
-    keeper, log = logging.Handler(), logging.getLogger("readclade")
-    keeper.emit = lambda record: lines.append(record.getMessage())
-    log.addHandler(keeper)
-    log.setLevel(logging.INFO)
-    embed_reads(reads, out, "dnabert2", parameters, 32, actors, gpus=gpus)
-    log.removeHandler(keeper)
-    names, values = (line.removeprefix(PREFIX).split("\t") for line in lines if line.startswith(PREFIX))
+    metrics = out.with_suffix(".tsv")
+    embed_reads(reads, out, "dnabert2", parameters, 32, actors, gpus=gpus, metrics=metrics)
+    names, values = (line.split("\t") for line in metrics.read_text().splitlines())
     counted = dict(zip(names, values, strict=True))
     say(f"{actors} actor(s): GPU busy", counted["gpu_busy"], f"embedder busy: {counted['embedder_busy']}")
     # When each was written: Ray Data hands on what is done in bursts.

@@ -58,7 +58,7 @@ def measure_bare_loop(reads: Path, shards: Path, k: int) -> tuple[float, float]:
     bases = embedder.make_shard(0).bases
     made = time.process_time() - started
     started = time.process_time()
-    for _ in read_batches(embedder._reads, 0, reads.parent):
+    for _ in read_batches(embedder._plan, 0, reads.parent):
         pass
     return made / bases * 1e6, (time.process_time() - started) / bases * 1e6
 

@@ -2,7 +2,7 @@ rule cluster:
     input:
         staged="staged/{sample}",
         script=str(BASEDIR / "scripts/cluster_fragments.py"),
-        code=get_code("cluster_fragments"),
+        code=get_code("clustering", "embedders", "hashing", "letters", "reads", "results", "shards"),
     output:
         clusters="results/{sample}/cluster/clusters.h5",
         assignments=report(
@@ -47,7 +47,7 @@ rule write_bins:
         summary="reads/{sample}/reads.json",
         assignments="results/{sample}/cluster/assignments.parquet",
         script=str(BASEDIR / "scripts/write_bins.py"),
-        code=get_code("write_bins"),
+        code=get_code("reads", "results"),
     output:
         bins=directory("results/{sample}/bins"),
     log:

@@ -5,7 +5,7 @@ rule embed:
         index="reads/{sample}/index",
         model=get_model(),
         script=str(BASEDIR / "scripts/embed_fragments.py"),
-        code=get_code("embed_fragments"),
+        code=get_code("embedding", "dnabert2", "embedders", "letters", "prefetch", "reads", "shards"),
     output:
         manifest="shards/{sample}/manifest.json",
     log:
@@ -37,13 +37,12 @@ rule embed:
     shell:
         "python {params.script:q} --reads {input.summary} --out {params.out} --store {resources.shard_store:q}"
         " {params.options} --d {params.d} --actors {resources.actors} --actor-gpus {resources.actor_gpus}"
-        " --address {resources.ray_address:q} 2>&1 | tee -i {log[0]};"
-        " sed -n 's/^.*] metrics: //p' {log[0]} > {log.metrics}"
+        " --address {resources.ray_address:q} --metrics {log.metrics} 2>&1 | tee -i {log[0]}"
 
 
 onsuccess:
-    add_figures_to_benchmarks()
+    state.add_figures_to_benchmarks(SAMPLES)
 
 
 onerror:
-    add_figures_to_benchmarks()
+    state.add_figures_to_benchmarks(SAMPLES)

@@ -4,7 +4,7 @@ rule index_references:
         fasta=get_reference_files(),
         model=get_model(),
         script=str(BASEDIR / "scripts/index_references.py"),
-        code=get_code("index_references"),
+        code=get_code("labelling", "dnabert2", "embedders", "letters", "prefetch"),
     output:
         index="references/index.parquet",
     log:
@@ -32,7 +32,18 @@ rule label:
         clusters="results/{sample}/cluster/clusters.h5",
         index="references/index.parquet",
         script=str(BASEDIR / "scripts/label_clusters.py"),
-        code=get_code("label_clusters"),
+        code=get_code(
+            "labelling",
+            "dnabert2",
+            "embedders",
+            "hashing",
+            "letters",
+            "prefetch",
+            "reads",
+            "results",
+            "shards",
+            "taxonomy",
+        ),
     output:
         taxa=report(
             "results/{sample}/taxa.tsv",
@@ -81,7 +92,7 @@ rule evaluate:
         binning="results/{sample}/binning.tsv",
         taxa="results/{sample}/taxa.tsv",
         script=str(BASEDIR / "scripts/evaluate_clusters.py"),
-        code=get_code("evaluate_clusters"),
+        code=get_code("evaluation", "results", "taxonomy"),
     output:
         evaluation=report(
             "results/{sample}/evaluation.tsv",

@@ -14,9 +14,8 @@ rule report:
         genomes=expand("results/{sample}/genomes.tsv", sample=get_samples_with_truth()),
         strata=expand("results/{sample}/strata.tsv", sample=get_samples_with_truth()),
         evaluations=expand("results/{sample}/evaluation.tsv", sample=get_samples_with_truth()),
-        template=str(BASEDIR / "src/readclade/report/templates/report.html.jinja"),
         script=str(BASEDIR / "scripts/write_report.py"),
-        code=get_code("write_report"),
+        code=get_code("report", "formats", "reads", "results", "shards", "taxonomy"),
     output:
         html=report("results/report.html", caption="../docs/captions/report.rst", category="Report"),
         crate="results/ro-crate-metadata.json",

@@ -2,7 +2,7 @@ rule stage:
     input:
         manifest=get_manifest,
         script=str(BASEDIR / "scripts/stage_shards.py"),
-        code=get_code("stage_shards"),
+        code=get_code("shards"),
     output:
         # The shards take room on the fast file system only as long as a job needs them, or always with --notemp.
         staged=temp(directory("staged/{sample}")),

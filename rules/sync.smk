@@ -4,7 +4,7 @@ rule sync_results:
         "results/ro-crate-metadata.json",
         get_bins(),
         script=str(BASEDIR / "scripts/sync_results.py"),
-        code=get_code("sync_results"),
+        code=get_code("storage"),
     output:
         receipt="synced/receipt.json",
     log:

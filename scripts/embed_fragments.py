@@ -33,6 +33,7 @@ def main() -> None:
         arguments.actors,
         None if arguments.address == "local" else arguments.address,
         arguments.actor_gpus,
+        arguments.metrics,
     )
     write_pointer(manifest, arguments.location, arguments.out)
     size = sum(shard.bytes for shard in manifest.shards)

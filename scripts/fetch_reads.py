@@ -12,7 +12,7 @@ from pathlib import Path
 
 from readclade.cli import make_parser, run, start_log
 from readclade.inputs.lanes import add_lane_options, get_lanes
-from readclade.reads.plan import summarise_reads
+from readclade.reads.summary import summarise_reads
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
     if arguments.shard_bases < 1:
         parser.error("--shard-bases must be at least 1")
     log = start_log(f"fetch {arguments.sample}")
-    result = summarise_reads(
+    plan = summarise_reads(
         arguments.sample,
         arguments.platform,
         table.lanes,
@@ -39,7 +39,7 @@ def main() -> None:
         table.origins,
         table.cleaning,
     )
-    log.info(f"{result['fragments']:,} fragments, {result['bases']:,} bases, {len(result['shards'])} shards")
+    log.info(f"{plan.fragments:,} fragments, {plan.bases:,} bases, {len(plan.shards)} shards")
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def main() -> None:
         get_embedding_words(arguments),
     )
     start_log(f"submit {arguments.name}")
-    code = embed_remotely(request, arguments.address, arguments.python, arguments.patience)
+    code = embed_remotely(request, arguments.address, arguments.python, arguments.patience, arguments.metrics)
     if code == 0:
         write_pointer(read_manifest(join(arguments.location, "manifest.json")), arguments.location, arguments.out)
     sys.exit(code)

@@ -1,4 +1,8 @@
-"""Which source files decide what a script writes: the inputs that make Snakemake run a rule again when code changes."""
+"""Which files of the library decide a result: the inputs that make Snakemake run a rule again when code changes.
+
+A rule names folders. What a run keeps from an earlier one, shards and checkpoints, goes by the imports of the module
+that makes it: fewer files, because making them anew costs more.
+"""
 
 import ast
 from collections.abc import Iterator
@@ -6,19 +10,18 @@ from functools import cache
 from pathlib import Path
 
 _LIBRARY = Path(__file__).parent
-# What cannot change a result: messages, arguments, checks that pass or refuse, the renaming of whole files.
-_HARMLESS = {
-    "cli",
-    "errors",
-    "storage.files",
-    "embedding.remote_files",
-    "shards.manifest",
-    "embedding.metrics",
-    "storage.s3",
-    "storage.s3_client",
-    "storage.s3_reader",
-}
-_HARMLESS |= {"inputs.schemas", "shards.store", "code_files", "storage.locations", "inputs.tables"}
+# What cannot change a result: messages, arguments, checks that pass or refuse, the way of whole files.
+HARMLESS = {"cli", "code_files", "errors", "formats", "inputs", "storage", "workflow"}
+
+
+def list_code(*names: str) -> list[Path]:
+    """Return the files of folders of the library, and of modules that lie beside these, in a fixed order."""
+    found = []
+    for name in names:
+        folder = _LIBRARY / name
+        files = folder.rglob("*") if folder.is_dir() else [folder.with_suffix(".py")]
+        found += [file for file in files if not file.is_dir() and "__pycache__" not in file.parts]
+    return sorted(file for file in found if not file.exists() or file.stat().st_size)
 
 
 def find_sources(script: Path) -> list[Path]:
@@ -33,7 +36,7 @@ def find_sources(script: Path) -> list[Path]:
     return sorted(found)
 
 
-@cache  # Snakemake asks for eleven scripts, which share most modules
+@cache
 def _find_imports(path: Path) -> list[Path]:
     """Return the files of the library's modules that a file imports by `from readclade... import ...`."""
     modules = []
@@ -41,7 +44,7 @@ def _find_imports(path: Path) -> list[Path]:
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "readclade":
             package = node.module.split(".")[1:]
             names = [package, *([*package, name.name] for name in node.names)]
-            modules += [name for name in names if name and ".".join(name) not in _HARMLESS]
+            modules += [name for name in names if name and name[0] not in HARMLESS]
     paths = [_LIBRARY.joinpath(*module) for module in modules]
     # A module's data, where it has any, lie beside it under its name.
     files = [

@@ -21,7 +21,7 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from readclade.inputs.tables import Lane
-from readclade.reads.plan import summarise_reads
+from readclade.reads.summary import summarise_reads
 from readclade.shards.manifest import read_manifest
 from readclade.storage import locations, s3
 

@@ -41,7 +41,7 @@ CONDA_NAMES = {
 }
 EXPECTED = {"download", "clean", "fetch", "embed", "stage", "cluster", "label", "report", "train", "networks"}
 # What only the embedders other than kmer import: envs/networks.yaml has it, in place of a rule's own environment.
-NETWORK_MODULES = {"torch", "triton", "tokenizers", "safetensors"}
+NETWORK_MODULES = {"torch", "triton", "tokenizers", "safetensors", "huggingface_hub"}
 
 
 def read_lock(name: str) -> dict[str, str]:

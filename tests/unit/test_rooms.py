@@ -29,6 +29,7 @@ ROOMS = [
     "labelling",
     "evaluation",
     "report",
+    "workflow",
 ]
 MOST_LINES = 300
 # What later work writes anew.

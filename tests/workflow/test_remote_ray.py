@@ -24,7 +24,7 @@ from readclade.embedding import job
 from readclade.embedding.job_server import check_cluster, connect
 from readclade.errors import ConfigError
 from readclade.inputs.tables import Lane
-from readclade.reads.plan import summarise_reads
+from readclade.reads.summary import summarise_reads
 from readclade.shards.manifest import read_manifest
 from readclade.storage import locations
 from tests.ray_head import RayHead, get_free_ports

@@ -37,9 +37,9 @@ def take_reads(reads_path: Path, bases: int) -> Iterator[pa.StringArray]:
     Raises:
         InputError: the reads changed since `fetch`.
     """
-    reads = load_reads(reads_path)
-    for index in range(len(reads["shards"])):
-        for batch in read_batches(reads, index, reads_path.parent):
+    plan = load_reads(reads_path)
+    for index in range(len(plan.shards)):
+        for batch in read_batches(plan, index, reads_path.parent):
             columns = [batch.sequences] if batch.mates is None else [batch.sequences, batch.mates]
             sizes = sum(np.diff(get_letters(column)[1]) for column in columns)
             wanted = int(np.searchsorted(np.cumsum(sizes), bases)) + 1

@@ -35,6 +35,7 @@ def add_embedding_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--d", type=int, default=32, help="most values of an embedding (default: %(default)s)")
     parser.add_argument("--actors", type=int, default=1, help="actors, one CPU each (default: %(default)s)")
     parser.add_argument("--actor-gpus", type=float, default=0, help="GPUs of each actor (default: %(default)s)")
+    parser.add_argument("--metrics", type=Path, help="table to write of what this run has done, and how fast")
 
 
 def parse_embedding_options(parser: argparse.ArgumentParser) -> argparse.Namespace:

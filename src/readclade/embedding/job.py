@@ -6,7 +6,6 @@ die at any time: what `progress.json` holds is kept, the rest is made again with
 shards lie on disk or on S3; docs/exactly-once.md says what holds where.
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -18,21 +17,20 @@ from pathlib import Path
 import numpy as np
 import ray
 
-from readclade.code_files import find_sources
 from readclade.embedders.projection import Projection, fit_projection
 from readclade.embedders.protocol import Embedder, get_embedder
-from readclade.embedding.metrics import ActorMetrics, Usage, from_row, to_row
+from readclade.embedding.metrics import ActorMetrics, Usage, from_row, list_lines, to_row, write_figures
 from readclade.embedding.ray_session import run_tasks, running_ray
 from readclade.errors import InputError, StorageError
 from readclade.prefetch import map_ahead, read_ahead
 from readclade.reads.batch import Batch
 from readclade.reads.fragments import read_batches
-from readclade.reads.plan import check_reads, load_reads
+from readclade.reads.plan import ReadPlan, check_lane, load_reads
 from readclade.shards import store
+from readclade.shards.identity import get_edition, get_fingerprint, get_shard_file, is_stale
 from readclade.shards.manifest import Manifest, Shard
 from readclade.shards.parquet import write_shard
 from readclade.storage import locations
-from readclade.storage.files import hash_file
 
 _log = logging.getLogger(__name__)
 
@@ -43,23 +41,11 @@ _MANIFEST = "manifest.json"
 _S3_PAUSE_S = 2.0
 
 
-def get_fingerprint(reads: dict, embedder: Embedder, d: int) -> str:
-    """Return the SHA-256 over all that decides the shards' content."""
-    decisive = {
-        "lanes": [lane["sha256"] for lane in reads["lanes"]],
-        "shards": reads["shards"],
-        "embedder": [embedder.name, embedder.revision, embedder.parameters],
-        "d": d,
-        "code": [hash_file(path) for path in find_sources(Path(__file__))],
-    }
-    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
-
-
-def fit_first_fragments(reads: dict, folder: str, embedder: Embedder, d: int) -> Projection:
+def fit_first_fragments(plan: ReadPlan, folder: str, embedder: Embedder, d: int) -> Projection:
     """Fit the projection on the sample's first fragments (as many as the embedder says, of its first shard)."""
     vectors = []
     count = 0
-    for batch in read_batches(reads, 0, folder):
+    for batch in read_batches(plan, 0, folder):
         take = min(len(batch.names), embedder.fit_fragments - count)
         vectors.append(embedder.embed(batch.sequences[:take], None if batch.mates is None else batch.mates[:take]))
         count += take
@@ -73,12 +59,12 @@ class ShardEmbedder:
 
     def __init__(self, reads_path: str, out: str, parameters: dict):
         self._folder = locations.get_folder(reads_path)
-        self._reads = load_reads(reads_path)
+        self._plan = load_reads(reads_path)
         self._out = out
         # Read from the file: Ray restarts an actor safely only with small arguments.
         progress = _read_progress(out)
         described = progress.embedder
-        self._edition = store.get_edition(progress)
+        self._edition = get_edition(progress)
         self._embedder = get_embedder(described["name"], parameters)
         self._projection = Projection.from_json(described["projection"])
         if self._embedder.revision != described["revision"]:
@@ -88,7 +74,7 @@ class ShardEmbedder:
                 path=out,
                 remedy="give every actor the same model, and do not change it while `embed` runs",
             )
-        self._metrics = ActorMetrics(self._reads["sample"], self._embedder)
+        self._metrics = ActorMetrics(self._plan.sample, self._embedder)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list]:
         """Make the shards whose numbers are in batch["shard"]; return them as columns.
@@ -119,7 +105,7 @@ class ShardEmbedder:
                 return batch, self._embedder.embed(batch.sequences, batch.mates)
 
         def write(path: Path) -> Shard:
-            batches = read_batches(self._reads, index, self._folder)
+            batches = read_batches(self._plan, index, self._folder)
             if self._embedder.threads:  # it waits neither for the parser nor for the writer
                 embedded = map_ahead(embed, read_ahead(batches), self._embedder.threads)
             else:
@@ -127,7 +113,7 @@ class ShardEmbedder:
             projected = ((batch, self._projection.apply(vectors)) for batch, vectors in embedded)
             return write_shard(path, projected, self._projection.d)
 
-        name = store.get_shard_file(index, self._out, self._edition)
+        name = get_shard_file(index, self._out, self._edition)
         if not locations.is_s3(self._out):
             return write(Path(self._out) / name)
         with tempfile.TemporaryDirectory(prefix="readclade-") as folder:
@@ -145,6 +131,7 @@ def embed_reads(
     actors: int,
     address: str | None = None,
     gpus: float = 0,
+    metrics: str | os.PathLike[str] | None = None,
 ) -> Manifest:
     """Write the shards of one sample and their manifest into `out`.
 
@@ -157,23 +144,26 @@ def embed_reads(
         actors: number of long-lived actors, one CPU each.
         address: a running Ray cluster, or None for one of our own on this machine.
         gpus: share of a GPU that each actor takes; without any, an actor sees none.
+        metrics: file for the figures of this run, empty where it makes no shard.
 
     Raises:
         InputError: the reads changed since `fetch`.
         StorageError: S3 refuses or cannot be reached; what was done is kept.
     """
     reads_path, out = str(reads_path), str(out).rstrip("/")
-    reads = load_reads(reads_path)
+    if metrics is not None:
+        write_figures({}, metrics)
+    plan = load_reads(reads_path)
     embedder = get_embedder(embedder_name, parameters)
     locations.prepare_folder(out)
-    fingerprint = get_fingerprint(reads, embedder, d)
+    fingerprint = get_fingerprint(plan, [embedder.name, embedder.revision, embedder.parameters], d)
     done = _load_progress(out, fingerprint)
     if done is not None and done.shards:
-        _log.info(f"{len(done.shards)} of {len(reads['shards'])} shards are there already")
-    if done is None or len(done.shards) < len(reads["shards"]):
+        _log.info(f"{len(done.shards)} of {len(plan.shards)} shards are there already")
+    if done is None or len(done.shards) < len(plan.shards):
         with running_ray(actors, address):
             # Side by side, and the fit where the actors will be: they may have a GPU that this process lacks.
-            checks = [(check_reads, ({"lanes": [lane]},), 0) for lane in reads["lanes"]]
+            checks = [(check_lane, (lane,), 0) for lane in plan.lanes]
             fit = [] if done else [(_fit_projection, (reads_path, embedder_name, parameters, d), gpus)]
             results = run_tasks(checks + fit)
             if done is None:
@@ -183,8 +173,8 @@ def embed_reads(
                     "parameters": embedder.parameters,
                     "projection": results[-1].to_json(),
                 }
-                done = Manifest(reads["sample"], reads["platform"], description, results[-1].d, fingerprint, ())
-            done = _embed_missing(done, reads_path, out, reads, parameters, actors, gpus)
+                done = Manifest(plan.sample, plan.platform, description, results[-1].d, fingerprint, ())
+            done = _embed_missing(done, reads_path, out, plan, parameters, actors, gpus, metrics)
         locations.prepare_folder(out)  # Ray has replaced actors that died: what they had begun to write is still there
     _write(done, out, _MANIFEST)
     return done
@@ -195,18 +185,18 @@ def _fit_projection(reads_path: str, embedder_name: str, parameters: dict, d: in
     return fit_first_fragments(load_reads(reads_path), locations.get_folder(reads_path), embedder, d)
 
 
-def _embed_missing(done: Manifest, reads_path, out, reads, parameters, actors, gpus) -> Manifest:
+def _embed_missing(done: Manifest, reads_path, out, plan: ReadPlan, parameters, actors, gpus, metrics) -> Manifest:
     """Make the shards that a manifest lacks; return the whole one."""
-    edition = store.get_edition(done)
+    edition = get_edition(done)
     if not done.shards:
         _remove_stale(out, edition)
-    files = [store.get_shard_file(index, out, edition) for index in range(len(reads["shards"]))]
+    files = [get_shard_file(index, out, edition) for index in range(len(plan.shards))]
     shards = {shard.file: shard for shard in done.shards}
     missing = [index for index, file in enumerate(files) if file not in shards]
     locations.delete(locations.join(out, _MANIFEST))  # where it stands, all shards stand
     _write(done, out, _PROGRESS)
     told = time.monotonic()
-    for shard in _run_actors(reads_path, out, parameters, missing, actors, reads, gpus):
+    for shard in _run_actors(reads_path, out, parameters, missing, actors, plan, gpus, metrics):
         shards[shard.file] = shard
         done = replace(done, shards=tuple(shards[file] for file in sorted(shards)))
         if not locations.is_s3(out) or time.monotonic() - told > _S3_PAUSE_S:
@@ -222,7 +212,7 @@ def _write(manifest: Manifest, out: str, name: str) -> None:
 
 def _remove_stale(out: str, edition: str) -> None:
     """Remove the manifest and the shards that an earlier run made from other reads or by another embedder."""
-    names = [name for name in locations.list_sizes(out) if store.is_stale(name, out, edition)]
+    names = [name for name in locations.list_sizes(out) if is_stale(name, out, edition)]
     if names:
         locations.delete(locations.join(out, _MANIFEST))
     for name in names:
@@ -248,11 +238,11 @@ def _load_progress(out: str, fingerprint: str) -> Manifest | None:
     return replace(manifest, shards=tuple(store.list_intact(manifest, out)))
 
 
-def _run_actors(reads_path, out, parameters, missing, actors, reads, gpus):
+def _run_actors(reads_path, out, parameters, missing, actors, plan, gpus, metrics):
     """Yield the missing shards as the actors finish them."""
     _log.info(f"{len(missing)} shards to embed")
     started = time.monotonic()
-    total = sum(reads["shards"][index]["bases"] for index in missing)
+    total = sum(plan.shards[index].bases for index in missing)
     results = ray.data.from_items(
         [{"shard": index} for index in missing], override_num_blocks=len(missing)
     ).map_batches(
@@ -277,5 +267,8 @@ def _run_actors(reads_path, out, parameters, missing, actors, reads, gpus):
             f" {bases / seconds / 1e6:.1f} Mb a second, {left:.0f} s left"
         )
         yield shard
-    for line in usage.summarise(time.monotonic() - started):
+    figures = usage.summarise(time.monotonic() - started)
+    for line in list_lines(figures):
         _log.info(line)
+    if metrics is not None:
+        write_figures(figures, metrics)

@@ -1,23 +1,27 @@
-"""What embedding has done, and how fast: on Ray's Prometheus endpoint while it runs, and in two lines at its end.
+"""What embedding has done, and how fast: on Ray's Prometheus endpoint while it runs, and in a table at its end.
 
-An actor counts; its figures travel with each shard to the driver, which adds them up.
+An actor counts; its figures travel with each shard to the driver, which adds them up. From a driver on another machine
+the table comes back as two lines of its log.
 """
 
 import contextlib
 import os
+import re
 import subprocess
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass, fields
+from pathlib import Path
 
 from ray.util.metrics import Counter, Gauge
 
 from readclade.reads.batch import Batch
 from readclade.shards.manifest import Shard
+from readclade.storage.files import write_atomically
 
-PREFIX = "metrics: "  # of the lines of the summary, by which the workflow finds them in the log
+_PREFIX = "metrics: "
 _LABELS = ("sample", "embedder")
 _REFRESH_S = 0.5  # a gauge: Ray forgets one that is not set for two of its reports, of a second each or more
 
@@ -53,17 +57,33 @@ class Usage:
         """Share of the time that the GPU was busy, or None where there is none."""
         return self.gpu_busy / self.gpu_samples if self.gpu_samples else None
 
-    def summarise(self, seconds: float) -> list[str]:
-        """Return a line of names and one of values, as tables have them, for a run of so many seconds."""
+    def summarise(self, seconds: float) -> dict[str, float | str]:
+        """Return the figures by name, for a run of so many seconds."""
         rates = {f"{name}_per_s": getattr(self, name) / max(seconds, 1e-9) for name in ("reads", "bases", "tokens")}
-        figures = {
+        return {
             "embedding_s": round(seconds, 1),
             **{name: getattr(self, name) for name in ("shards", "reads", "bases", "bytes", "tokens")},
             **{name: round(rate) for name, rate in rates.items()},
             "embedder_busy": round(self.embedder_seconds / max(self.seconds, 1e-9), 3),
             "gpu_busy": "NA" if self.gpu_share is None else round(self.gpu_share, 3),
         }
-        return [PREFIX + "\t".join(map(str, line)) for line in (figures.keys(), figures.values())]
+
+
+def list_lines(figures: dict[str, float | str]) -> list[str]:
+    """Return figures as lines of a log."""
+    return [_PREFIX + "\t".join(map(str, line)) for line in (figures.keys(), figures.values())]
+
+
+def find_figures(log: str) -> dict[str, str]:
+    """Return the figures whose lines stand in a log; none where it has no such lines."""
+    lines = re.findall(rf"^.*\] {_PREFIX}(.*)$", log, re.MULTILINE)
+    return dict(zip(*(line.split("\t") for line in lines[-2:]), strict=False)) if len(lines) > 1 else {}
+
+
+def write_figures(figures: Mapping[str, float | str], path: str | os.PathLike[str]) -> None:
+    """Write figures as a table of one row; an empty file where there are none."""
+    rows = [figures.keys(), figures.values()] if figures else []
+    write_atomically(Path(path), "".join("\t".join(map(str, row)) + "\n" for row in rows))
 
 
 class ActorMetrics:

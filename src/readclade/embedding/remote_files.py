@@ -26,7 +26,7 @@ def offer_reads(reads_path: str, location: str) -> str:
     if locations.is_s3(reads_path) or not locations.is_s3(location):
         return reads_path
     target = f"{location}.reads"
-    names = [name for lane in load_reads(reads_path)["lanes"] for name in lane["indexes"] if name]
+    names = [name for lane in load_reads(reads_path).lanes for name in lane.indexes if name]
     for name in [*names, "reads.json"]:  # what names the others comes last
         locations.upload_file(locations.join(locations.get_folder(reads_path), name), locations.join(target, name))
     return locations.join(target, "reads.json")

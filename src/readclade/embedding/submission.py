@@ -7,8 +7,6 @@ second one beside it.
 """
 
 import contextlib
-import hashlib
-import json
 import logging
 import shlex
 import signal
@@ -20,7 +18,6 @@ from pathlib import Path
 
 from ray.job_submission import JobStatus
 
-from readclade.code_files import find_sources
 from readclade.embedding.job_server import (
     UNREACHABLE,
     JobServer,
@@ -30,10 +27,12 @@ from readclade.embedding.job_server import (
     describe_waiting,
     try_again,
 )
+from readclade.embedding.metrics import find_figures, write_figures
 from readclade.embedding.ray_session import get_shared_variables
 from readclade.embedding.remote_files import mark_folder, offer_reads, read_whole_manifest
 from readclade.errors import ConfigError, InputError, ReadcladeError
 from readclade.reads.plan import load_reads
+from readclade.shards.identity import get_fingerprint
 from readclade.storage.files import hash_file
 
 _log = logging.getLogger(__name__)
@@ -82,16 +81,8 @@ class Request:
         Raises:
             InputError: reads.json cannot be read.
         """
-        reads = load_reads(self.reads)
-        decisive = {
-            "lanes": [lane["sha256"] for lane in reads["lanes"]],
-            "shards": reads["shards"],
-            "embedder": [self.embedder, self.parameters, *_hash_files(self.parameters)],
-            "d": self.d,
-            "code": [hash_file(path) for path in find_sources(_LIBRARY / "embedding/job.py")],
-            "store": self.location,
-        }
-        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+        embedder = [self.embedder, self.parameters, *_hash_files(self.parameters)]
+        return get_fingerprint(load_reads(self.reads), embedder, self.d, store=self.location)
 
 
 def embed_remotely(
@@ -99,6 +90,7 @@ def embed_remotely(
     address: str,
     interpreter: str | None = None,
     patience_s: float = 300,
+    metrics: Path | None = None,
 ) -> int:
     """Have a cluster embed a sample, and wait for it.
 
@@ -106,6 +98,7 @@ def embed_remotely(
         address: of its job server, http:// or https://.
         interpreter: Python on the cluster, by its full path; None: the one that its workers run.
         patience_s: how long the cluster may be out of reach before this gives up; the job is not stopped then.
+        metrics: file for the figures of the job that was followed; empty where a job had made the shards before.
 
     Returns:
         The exit code: the job's own, or 128 + the number of the signal that stopped us and the job.
@@ -115,6 +108,8 @@ def embed_remotely(
         InputError: reads.json cannot be read.
         ReadcladeError: another job writes to the same place, or the cluster is lost.
     """
+    if metrics is not None:
+        write_figures({}, metrics)
     key = request.get_key()
     server = job_id = None
     with _raise_signals():
@@ -131,7 +126,7 @@ def embed_remotely(
                 _log.info(f"submitted the job {job_id} to {address}")
             else:
                 _log.info(f"joined the job {job_id} at {address}, which is {status}")
-            return _follow_job(server, job_id, address, patience_s)
+            return _follow_job(server, job_id, address, patience_s, metrics)
         except Interrupted as interrupted:
             if job_id is not None:
                 _stop_job(server, job_id, address)
@@ -211,8 +206,8 @@ def _submit_job(
     try_again(submit, patience_s, address, job_id)
 
 
-def _follow_job(server: JobServer, job_id: str, address: str, patience_s: float) -> int:
-    """Print the job's log until it ends; return its exit code."""
+def _follow_job(server: JobServer, job_id: str, address: str, patience_s: float, metrics: Path | None) -> int:
+    """Print the job's log until it ends, and write the figures that stand there; return its exit code."""
     follower = LogFollower(server, job_id, _write)
     follower.start()
     log = None
@@ -230,6 +225,8 @@ def _follow_job(server: JobServer, job_id: str, address: str, patience_s: float)
     finally:
         follower.finish(log)
     if job.status == JobStatus.SUCCEEDED:
+        if metrics is not None:
+            write_figures(find_figures(log), metrics)
         return 0
     message = (job.message or "").strip()
     # After an exit code Ray repeats the end of the log.

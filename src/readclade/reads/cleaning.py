@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from readclade.errors import ConfigError, InputError, ReadcladeError
 from readclade.inputs.lanes import LaneTable
 from readclade.inputs.tables import INTERLEAVED, Lane
 from readclade.reads import fastq
+from readclade.reads.records import get_fragment_name, open_lane
 
 _log = logging.getLogger(__name__)
 
@@ -169,7 +170,7 @@ def _check_and_stage(lane: Lane, temporary: Path, counts: Counter[str], checksum
     paths = [str(temporary / f"raw_{mate}.fastq.gz") for mate in (1, 2)[: 1 if lane.fq2 is None else 2]]
     with ExitStack() as stack:
         writers = [] if is_ready else [stack.enter_context(_open_writer(path)) for path in paths]
-        for mates in _read_fragments(lane, stack, checksums):
+        for mates in _read_fragments(lane, checksums):
             counts["fragments_in"] += 1
             counts["reads_in"] += len(mates)
             counts["bases_in"] += sum(len(record.sequence) for record in mates)
@@ -178,16 +179,12 @@ def _check_and_stage(lane: Lane, temporary: Path, counts: Counter[str], checksum
     return lane if is_ready else Lane(paths[0], paths[1] if len(paths) == 2 else None)
 
 
-def _read_fragments(lane: Lane, stack: ExitStack, checksums: list[str]) -> Iterator[list]:
+def _read_fragments(lane: Lane, checksums: list[str]) -> Iterator[list]:
     """Yield the one or two records of each fragment; at the end, add the checksum of each file to `checksums`."""
-    streams = [stack.enter_context(closing(fastq.open_stream(path))) for path in lane.paths]
-    lines = fastq.get_lines_per_fragment(lane)
-    for number, (record, mate) in enumerate(fastq.iterate_fragments(streams, lane)):
-        if number % 4096 == 0:
-            for stream in streams:
-                stream.forget_before(lines * number)
-        yield [record] if mate is None else [record, mate]
-    checksums += [stream.get_sha256() for stream in streams]
+    with open_lane(lane) as reader:
+        for record, mate in reader:
+            yield [record] if mate is None else [record, mate]
+        checksums += reader.get_sha256()
 
 
 def _open_writer(path: str):
@@ -297,10 +294,10 @@ def _write_rest(lane: Lane, hits: Iterator[str], mask: bool, paths: list[str], c
     hit = next(hits, None)
     with ExitStack() as stack:
         writers = [stack.enter_context(_open_writer(path)) for path in paths]
-        for mates in _read_fragments(lane, stack, checksums):
+        for mates in _read_fragments(lane, checksums):
             size = sum(len(record.sequence) for record in mates)
             counts.update(fragments_in=1, reads_in=len(mates), bases_in=size)
-            if hit is not None and hit == fastq.get_fragment_name(mates[0]):
+            if hit is not None and hit == get_fragment_name(mates[0]):
                 counts.update(fragments_removed=1, bases_removed=size)
                 hit = next(hits, None)
                 continue

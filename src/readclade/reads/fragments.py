@@ -1,7 +1,6 @@
 """The fragments of a planned shard, read from its range of the FASTQ files as columns."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
 from os import PathLike
 
 import numba
@@ -10,10 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from readclade.errors import InputError, StorageError
-from readclade.inputs.tables import Lane
 from readclade.letters import get_letters
 from readclade.reads import fastq
 from readclade.reads.batch import Batch
+from readclade.reads.plan import ReadPlan
+from readclade.reads.records import FragmentReader, get_fragment_name
 from readclade.storage import locations
 
 # One batch is one row group: large enough to compress well, small enough that an actor's memory stays bounded.
@@ -30,33 +30,30 @@ def _sum_errors(letters, offsets, errors, sums):
         sums[i] += total
 
 
-def read_batches(reads: dict, index: int, folder: str | PathLike[str]) -> Iterator[Batch]:
+def read_batches(plan: ReadPlan, index: int, folder: str | PathLike[str]) -> Iterator[Batch]:
     """Read the fragments of one planned shard from the FASTQ files, a bounded number of bases at a time.
 
     Args:
-        reads: the content of `reads.json`.
-        index: which of `reads["shards"]`.
+        plan: of the sample.
+        index: which of its shards.
         folder: where `reads.json` lies, a path or a prefix on S3; the seek indexes are relative to it.
 
     Raises:
         InputError: the files are not those that `fetch` looked at.
     """
-    plan = reads["shards"][index]
-    described = reads["lanes"][plan["lane"]]
-    lane = Lane(described["fq1"], described["fq2"])
+    shard = plan.shards[index]
+    planned = plan.lanes[shard.lane]
+    lane = planned.lane
+    indexes = [None if name is None else locations.join(folder, name) for name in planned.indexes]
+    ranges = zip(lane.paths, shard.begin, shard.end, indexes, planned.etags, strict=True)
     fragments = 0
-    streams = []
+    reader = None
     try:
-        with ExitStack() as stack:
-            for path, begin, end, seek_index, etag in zip(
-                lane.paths, plan["begin"], plan["end"], described["indexes"], described["etags"], strict=True
-            ):
-                seek_index = None if seek_index is None else locations.join(folder, seek_index)
-                streams.append(stack.enter_context(closing(fastq.open_range(path, begin, end, seek_index, etag))))
+        with FragmentReader(lane, (fastq.open_range(*each) for each in ranges)) as reader:
             names, sequences, mates, qualities, mate_qualities = columns = [], [], [], [], []
             bases = 0
-            for record, mate in fastq.iterate_fragments(streams, lane):
-                names.append(fastq.get_fragment_name(record))
+            for record, mate in reader:
+                names.append(get_fragment_name(record))
                 sequences.append(record.sequence)
                 qualities.append(record.qualities)
                 bases += len(record.sequence)
@@ -65,27 +62,25 @@ def read_batches(reads: dict, index: int, folder: str | PathLike[str]) -> Iterat
                     mate_qualities.append(mate.qualities)
                     bases += len(mate.sequence)
                 if bases >= _BATCH_BASES:
-                    yield _make_batch(plan["first_fragment"] + fragments, *columns)
+                    yield _make_batch(shard.first_fragment + fragments, *columns)
                     fragments += len(names)
-                    for stream in streams:
-                        stream.forget_before(fastq.get_lines_per_fragment(lane) * fragments)
                     for column in columns:
                         column.clear()
                     bases = 0
             if names:
-                yield _make_batch(plan["first_fragment"] + fragments, *columns)
+                yield _make_batch(shard.first_fragment + fragments, *columns)
                 fragments += len(names)
     except StorageError:
         raise
     except InputError as error:  # `fetch` has seen no such problem in these bytes
         raise _changed(error.path or lane.fq1, error.message) from None
     except (ValueError, RuntimeError, OSError) as error:  # rapidgzip, where the bytes do not fit the seek index
-        for stream in streams:
-            if isinstance(cause := stream.get_read_error(), StorageError):
+        for cause in [] if reader is None else reader.list_read_errors():
+            if isinstance(cause, StorageError):
                 raise cause from None
         raise _changed(lane.fq1, str(error).partition("\n")[0]) from None
-    if fragments != plan["fragments"]:
-        raise _changed(lane.fq1, f"found {fragments:,} fragments where there were {plan['fragments']:,}")
+    if fragments != shard.fragments:
+        raise _changed(lane.fq1, f"found {fragments:,} fragments where there were {shard.fragments:,}")
 
 
 def _changed(path: str, what: str) -> InputError:

@@ -1,246 +1,182 @@
-"""The reads of one sample, looked at once: validated, counted, summarised, and divided into shards.
+"""What `fetch` found in the reads of a sample, as `reads.json` keeps it.
 
-`summarise_reads` is what `fetch` does. Its result, `reads.json`, is all that `embed` needs to read any shard alone:
-the files and, per shard, the byte range in each.
+It is all that `embed` needs to read any shard alone: the files and, per shard, the byte range in each.
 """
 
 import json
-import logging
-import time
-from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass
 from os import PathLike
-from pathlib import Path
+from typing import Any
 
 from readclade.errors import InputError
 from readclade.inputs.tables import Lane
-from readclade.reads import fastq
-from readclade.reads.statistics import ReadStatistics, check_phred
 from readclade.storage import locations
-from readclade.storage.files import hash_file, write_atomically
-
-_log = logging.getLogger(__name__)
-
-_BATCH_BASES = 1 << 23
+from readclade.storage.files import hash_file
 
 
-def summarise_reads(
-    sample: str,
-    platform: str,
-    lanes: list[Lane],
-    out: Path,
-    shard_bases: int,
-    threads: int = 1,
-    origins: list[list[dict]] | None = None,
-    cleaning: dict | None = None,
-) -> dict:
-    """Validate and count a sample's reads in one pass, and write `reads.json` and the seek indexes into `out`.
+@dataclass(frozen=True)
+class Lengths:
+    """The lengths of reads; `counts` is a histogram between `edges`."""
 
-    A shard ends with the first fragment at which it holds `shard_bases` bases or more, and with its lane.
+    min: int
+    max: int
+    mean: float
+    n50: int
+    edges: tuple[int, ...]
+    counts: tuple[int, ...]
 
-    Args:
-        lanes: the sample's files, in the order that numbers its fragments.
-        out: folder; `index/` in it takes one seek index per compressed file that holds more than one shard.
-        shard_bases: bases per shard, >= 1.
-        origins, cleaning: what `lanes.json` says of downloaded or cleaned lanes; passed on.
 
-    Returns:
-        The content of `reads.json`.
+@dataclass(frozen=True)
+class Gc:
+    """The share of G and C: over all known bases, None without any, and how many reads by their own, 100 bins."""
 
-    Raises:
-        InputError: names the file, the line and the remedy.
+    mean: float | None
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Qualities:
+    """How many bases have a quality of 0, 1, ..., and their mean error probability, None without a base."""
+
+    counts: tuple[int, ...]
+    mean_error: float | None
+
+
+@dataclass(frozen=True)
+class PlannedLane:
+    """One lane, as it was read.
+
+    Attributes:
+        fq1, fq2: as in a `Lane` without addresses.
+        sha256: checksum of each file.
+        etags: version of each object on S3; None for a local file.
+        indexes: seek index of each file, relative to the folder of `reads.json`; None where none is needed.
+        origins: what `lanes.json` says of each file that was downloaded or cleaned.
     """
-    statistics = ReadStatistics()
-    shards: list[dict] = []
-    described = []
-    (out / "index").mkdir(parents=True, exist_ok=True)
-    for number, lane in enumerate(lanes):
-        first_shard = len(shards)
-        earlier = statistics.qualities.copy()
+
+    fq1: str
+    fq2: str | None
+    sha256: tuple[str, ...]
+    etags: tuple[str | None, ...]
+    fragments: int
+    reads: int
+    bases: int
+    indexes: tuple[str | None, ...]
+    origins: tuple[dict[str, Any], ...] | None = None
+
+    @property
+    def lane(self) -> Lane:
+        """The files alone."""
+        return Lane(self.fq1, self.fq2)
+
+
+@dataclass(frozen=True)
+class PlannedShard:
+    """One range of the sample's fragments: first_fragment .. first_fragment + fragments - 1.
+
+    Attributes:
+        lane: number of its lane.
+        begin, end: offsets in the decompressed bytes of each file of the lane.
+    """
+
+    lane: int
+    first_fragment: int
+    fragments: int
+    bases: int
+    begin: tuple[int, ...]
+    end: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ReadPlan:
+    """The content of `reads.json`.
+
+    Attributes:
+        unknown_bases: letters N.
+        cleaning: what `lanes.json` says of cleaned lanes; None where nothing was cleaned.
+        shards: in the order of their fragments.
+    """
+
+    sample: str
+    platform: str
+    fragments: int
+    reads: int
+    bases: int
+    lengths: Lengths
+    gc: Gc
+    unknown_bases: int
+    qualities: Qualities
+    lanes: tuple[PlannedLane, ...]
+    cleaning: dict[str, Any] | None
+    shards: tuple[PlannedShard, ...]
+
+    def to_json(self) -> str:
+        """Return the plan as the text of its file."""
+        value = asdict(self)
+        for owner, name in [(value, "cleaning"), *((lane, "origins") for lane in value["lanes"])]:
+            if owner[name] is None:
+                del owner[name]
+        return json.dumps(value, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "ReadPlan":
+        """Return the plan that a file holds.
+
+        Raises:
+            ValueError: something is missing, or is there that is not known.
+        """
         try:
-            described.append(_scan_lane(lane, number, shards, statistics, shard_bases))
-        except InputError:
-            # Damaged gzip data can look like a broken record; the checksum at their end tells the cause.
-            for path in lane.paths:
-                fastq.check_compression(path)
-            raise
-        check_phred(statistics.qualities - earlier, platform, lane.fq1)
-        described[-1]["indexes"] = [
-            _index_file(path, etag, out, f"lane{number + 1}_{mate + 1}", threads, len(shards) - first_shard)
-            for mate, (path, etag) in enumerate(zip(lane.paths, described[-1]["etags"], strict=True))
-        ]
-        if origins:
-            described[-1]["origins"] = origins[number]
-            if cleaning is None:
-                _compare_with_download(described[-1], paths=lane.paths)
-    result = {
-        "sample": sample,
-        "platform": platform,
-        "fragments": sum(lane["fragments"] for lane in described),
-        "reads": sum(lane["reads"] for lane in described),
-        "bases": sum(lane["bases"] for lane in described),
-        **statistics.to_json(),
-        "lanes": described,
-        **({} if cleaning is None else {"cleaning": cleaning}),
-        "shards": shards,
-    }
-    write_atomically(out / "reads.json", json.dumps(result, indent=1) + "\n")
-    return result
+            parts = {
+                "lengths": _make(Lengths, value["lengths"]),
+                "gc": _make(Gc, value["gc"]),
+                "qualities": _make(Qualities, value["qualities"]),
+                "lanes": tuple(_make(PlannedLane, lane) for lane in value["lanes"]),
+                "shards": tuple(_make(PlannedShard, shard) for shard in value["shards"]),
+            }
+            return cls(**{"cleaning": None} | value | parts)
+        except KeyError as error:
+            raise ValueError(f"it has no {error}") from None
+        except TypeError as error:
+            raise ValueError(str(error)) from None
 
 
-def check_reads(reads: dict) -> None:
-    """Compare the FASTQ files with the checksums that `fetch` took; a shard must not mix two versions of a file.
-
-    Raises:
-        InputError: a file is missing or has changed.
-    """
-    for described in reads["lanes"]:
-        paths = Lane(described["fq1"], described["fq2"]).paths
-        for path, checksum, etag in zip(paths, described["sha256"], described["etags"], strict=True):
-            if etag is not None:  # S3 tells the version; to read the object again would cost as much as to embed it
-                info = locations.find(path)
-                is_same = info is not None and info.etag == etag
-            else:
-                try:
-                    is_same = hash_file(path) == checksum
-                except OSError as error:
-                    raise InputError(
-                        f"cannot be read: {error.strerror}",
-                        path=path,
-                        remedy="bring it back; a remote cluster must see it too",
-                    ) from None
-            if not is_same:
-                raise InputError(
-                    "is not the file that `fetch` looked at: its checksum changed",
-                    path=path,
-                    remedy="run `fetch` again",
-                )
+def _make(kind: type, value: dict[str, Any]) -> Any:
+    """Return a part of the plan; JSON knows no tuples."""
+    return kind(**{name: tuple(entry) if isinstance(entry, list) else entry for name, entry in value.items()})
 
 
-def load_reads(path: str | PathLike[str]) -> dict:
+def load_reads(path: str | PathLike[str]) -> ReadPlan:
     """Read `reads.json`, a local file or an object on S3.
 
     Raises:
-        InputError: it is missing or no JSON.
+        InputError: it is missing, no JSON, or lacks something.
     """
     try:
-        return json.loads(locations.read_bytes(path))
+        return ReadPlan.from_json(json.loads(locations.read_bytes(path)))
     except (OSError, ValueError) as error:
         raise InputError(f"cannot be read: {error}", path=path, remedy="run `fetch` for this sample") from None
 
 
-def _compare_with_download(described: dict, paths: list[str]) -> None:
-    """Refuse a file that was changed after it was downloaded."""
-    for path, sha256, origin in zip(paths, described["sha256"], described["origins"], strict=True):
-        if origin.get("sha256", sha256) != sha256:
-            raise InputError(
-                "is not the file that was downloaded: its checksum changed",
-                path=path,
-                remedy="remove it, so that the next run downloads it again",
-            )
+def check_lane(lane: PlannedLane) -> None:
+    """Compare FASTQ files with the checksums that `fetch` took; a shard must not mix two versions of a file.
 
-
-def _index_file(path: str, etag: str | None, out: Path, name: str, threads: int, shards: int) -> str | None:
-    """Write a seek index where one is needed; return its path relative to `out`."""
-    compression = fastq.get_compression(path)
-    if shards < 2 or not compression:
-        return None
-    name += fastq.INDEX_SUFFIXES[compression]
-    fastq.write_seek_index(path, str(out / "index" / name), threads, etag)
-    return f"index/{name}"
-
-
-def _get_etag(path: str) -> str | None:
-    """Return the version of an object on S3; None for a local file."""
-    if not locations.is_s3(path):
-        return None
-    info = locations.find(path)
-    if info is None:
-        raise InputError("does not exist", path=path, remedy="correct the URL; keys are case-sensitive")
-    return info.etag
-
-
-def _scan_lane(lane: Lane, number: int, shards: list[dict], statistics: ReadStatistics, shard_bases: int) -> dict:
-    """Read one lane through; append its shards and add to the statistics."""
-    paths = lane.paths
-    lines = fastq.get_lines_per_fragment(lane)
-    begin = [0] * len(paths)
-    fragments = bases = shard_fragments = shard_size = 0
-    first_fragment = shards[-1]["first_fragment"] + shards[-1]["fragments"] if shards else 0
-    batches = [([], []) for _ in paths]  # per file: sequences, qualities
-    batch_bases = batched = 0
-    started = told = time.monotonic()
-
-    def close_batch():
-        nonlocal batch_bases, batched
-        for path, (sequences, qualities) in zip(paths, batches, strict=True):
-            statistics.add(sequences, qualities, path, batched * lines // 4)
-            sequences.clear()
-            qualities.clear()
-        batched, batch_bases = fragments, 0
-
-    def close_shard():
-        nonlocal begin, shard_fragments, shard_size
-        end = [stream.get_line_offset(lines * fragments) for stream in streams]
-        shards.append(
-            {
-                "lane": number,
-                "first_fragment": first_fragment + fragments - shard_fragments,
-                "fragments": shard_fragments,
-                "bases": shard_size,
-                "begin": begin,
-                "end": end,
-            }
-        )
-        begin, shard_fragments, shard_size = end, 0, 0
-
-    etags = [_get_etag(path) for path in paths]
-    with ExitStack() as stack:
-        streams = [
-            stack.enter_context(closing(fastq.open_stream(path, etag))) for path, etag in zip(paths, etags, strict=True)
-        ]
-        for record, mate in fastq.iterate_fragments(streams, lane):
-            sequences, qualities = batches[0]
-            sequences.append(record.sequence)
-            qualities.append(record.qualities)
-            size = len(record.sequence)
-            if mate is not None:
-                sequences, qualities = batches[-1]
-                sequences.append(mate.sequence)
-                qualities.append(mate.qualities)
-                size += len(mate.sequence)
-            if not record.id:
+    Raises:
+        InputError: a file is missing or has changed.
+    """
+    for path, checksum, etag in zip(lane.lane.paths, lane.sha256, lane.etags, strict=True):
+        if etag is not None:  # S3 tells the version; to read the object again would cost as much as to embed it
+            info = locations.find(path)
+            is_same = info is not None and info.etag == etag
+        else:
+            try:
+                is_same = hash_file(path) == checksum
+            except OSError as error:
                 raise InputError(
-                    f"read {lines * fragments // 4 + 1:,} has no name",
-                    path=lane.fq1,
-                    line=lines * fragments + 1,
-                    remedy="give every read a name after '@'",
-                )
-            fragments += 1
-            bases += size
-            shard_fragments += 1
-            shard_size += size
-            batch_bases += size
-            if batch_bases >= _BATCH_BASES:
-                close_batch()
-                for stream in streams:
-                    stream.forget_before(lines * fragments)
-                if time.monotonic() - told > 5:
-                    told = time.monotonic()
-                    _log.info(f"{lane.fq1}: {fragments:,} fragments, {bases / (told - started) / 1e6:.0f} Mb a second")
-            if shard_size >= shard_bases:
-                close_shard()
-        close_batch()
-        if shard_fragments:
-            close_shard()
-        checksums = [stream.get_sha256() for stream in streams]
-    if not fragments:
-        raise InputError("holds no reads", path=lane.fq1, remedy="check that the download finished, or drop this row")
-    return {
-        "fq1": lane.fq1,
-        "fq2": lane.fq2,
-        "sha256": checksums,
-        "etags": etags,
-        "fragments": fragments,
-        "reads": fragments * (1 if lane.fq2 is None else 2),
-        "bases": bases,
-    }
+                    f"cannot be read: {error.strerror}",
+                    path=path,
+                    remedy="bring it back; a remote cluster must see it too",
+                ) from None
+        if not is_same:
+            raise InputError(
+                "is not the file that `fetch` looked at: its checksum changed", path=path, remedy="run `fetch` again"
+            )

@@ -6,6 +6,7 @@ import numba
 import numpy as np
 
 from readclade.errors import InputError
+from readclade.reads.plan import Gc, Lengths, Qualities
 
 _GC_BINS = 100
 _LETTERS = b"ACGTNacgtn"
@@ -79,8 +80,8 @@ class ReadStatistics:
                     remedy="qualities must be in the Phred+33 form of every sequencer since 2011",
                 )
 
-    def to_json(self) -> dict:
-        """Return the sums as plain numbers."""
+    def summarise(self) -> tuple[Lengths, Gc, int, Qualities]:
+        """Return what stands in `reads.json`; the number is that of unknown bases."""
         lengths = np.array(sorted(self.lengths), np.int64)
         counts = np.array([self.lengths[length] for length in lengths.tolist()], np.int64)
         bases = lengths * counts
@@ -90,22 +91,23 @@ class ReadStatistics:
         known = sum(int(self.letters[letter]) for letter in b"ACGTacgt")
         gc = sum(int(self.letters[letter]) for letter in b"GCgc")
         error = quality @ 10 ** (-np.arange(_PHRED_MAX + 1) / 10)
-        return {
-            "lengths": {
-                "min": int(lengths[0]),
-                "max": int(lengths[-1]),
-                "mean": float(bases.sum() / counts.sum()),
-                "n50": int(lengths[::-1][half]),
-                "edges": edges.tolist(),
-                "counts": np.histogram(lengths, edges, weights=counts)[0].astype(np.int64).tolist(),
-            },
-            "gc": {"mean": gc / known if known else None, "counts": self.gc.tolist()},
-            "unknown_bases": int(self.letters[ord("N")] + self.letters[ord("n")]),
-            "qualities": {
-                "counts": np.trim_zeros(quality, "b").tolist(),
-                "mean_error": float(error / quality.sum()) if quality.sum() else None,
-            },
-        }
+        counts_between = np.histogram(lengths, edges, weights=counts)[0].astype(np.int64)
+        return (
+            Lengths(
+                min=int(lengths[0]),
+                max=int(lengths[-1]),
+                mean=float(bases.sum() / counts.sum()),
+                n50=int(lengths[::-1][half]),
+                edges=tuple(edges.tolist()),
+                counts=tuple(counts_between.tolist()),
+            ),
+            Gc(mean=gc / known if known else None, counts=tuple(self.gc.tolist())),
+            int(self.letters[ord("N")] + self.letters[ord("n")]),
+            Qualities(
+                counts=tuple(np.trim_zeros(quality, "b").tolist()),
+                mean_error=float(error / quality.sum()) if quality.sum() else None,
+            ),
+        )
 
 
 def check_phred(qualities: np.ndarray, platform: str, path: str) -> None:

@@ -41,10 +41,10 @@ def draw_sample(sample: SampleReport, colours: dict[str, str], dots_per_inch: in
     images["community"] = drawing.draw_bars(
         _limit(bars, "%"), "% of the sample's bases", f"Bar chart of the share of bases of each taxon: {_list(bars)}"
     )
-    lengths = sample.reads["lengths"]
+    lengths = sample.reads.lengths
     images["reads"] = drawing.draw_reads(
         sample.reads,
-        f"Histograms of read length ({lengths['min']:,} to {lengths['max']:,} bases), GC content and base quality.",
+        f"Histograms of read length ({lengths.min:,} to {lengths.max:,} bases), GC content and base quality.",
     )
     objective = sample.model.objective
     if len(objective) > 1:

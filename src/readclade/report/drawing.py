@@ -23,6 +23,8 @@ from PIL import Image as PillowImage
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
+from readclade.reads.plan import ReadPlan
+
 # Okabe & Ito (2008) and Paul Tol's "muted" set: distinct for the colour-blind as far as twenty colours can be.
 PALETTE = (
     "#0072B2", "#E69F00", "#117733", "#CC79A7", "#56B4E9", "#882255", "#D55E00", "#44AA99", "#332288", "#B8A000",
@@ -201,12 +203,12 @@ def draw_stacks(stacks: dict[str, list[Bar]], legend: Sequence[Bar], axis: str, 
         return Image(get_svg(figure), alt)
 
 
-def draw_reads(reads: dict, alt: str) -> Image:
+def draw_reads(reads: ReadPlan, alt: str) -> Image:
     """Draw the lengths, the GC content and the base qualities that `reads.json` counts."""
     with use_style():
         figure = Figure(figsize=(10.4, 2.7), layout="constrained")
         lengths, gc, qualities = figure.subplots(1, 3)
-        edges, counts = reads["lengths"]["edges"], reads["lengths"]["counts"]
+        edges, counts = reads.lengths.edges, reads.lengths.counts
         if len(edges) == 2:
             lengths.bar(edges[0], counts[0], width=edges[0] * 0.06, color=PALETTE[0])
             lengths.set_xlim(0, edges[0] * 1.4)
@@ -218,10 +220,10 @@ def draw_reads(reads: dict, alt: str) -> Image:
             lengths.xaxis.set_minor_formatter(NullFormatter())
         lengths.set(title="Read length", xlabel="bases", ylabel="reads")
         # Bins of 2 %: 1 % of a short read is hardly more than one base, and would show as a comb.
-        shares = np.asarray(reads["gc"]["counts"]).reshape(-1, 2).sum(axis=1)
+        shares = np.asarray(reads.gc.counts).reshape(-1, 2).sum(axis=1)
         gc.stairs(shares, np.linspace(0, 100, len(shares) + 1), fill=True, color=PALETTE[2])
         gc.set(title="GC content", xlabel="% G and C of a read", xlim=(0, 100))
-        counts = np.array(reads["qualities"]["counts"] or [0]) / 1e6
+        counts = np.array(reads.qualities.counts or [0]) / 1e6
         qualities.bar(np.arange(len(counts)), counts, width=0.9, color=PALETTE[1])
         qualities.xaxis.set_major_locator(MaxNLocator(integer=True))
         qualities.set_xlim(-1, max(len(counts), 41))

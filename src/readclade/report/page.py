@@ -8,7 +8,7 @@ import yaml
 
 from readclade.formats import format_ancestors, format_bases, format_duration, format_measure
 from readclade.inputs.configuration import check_config
-from readclade.inputs.tables import Lane, read_references, read_samples
+from readclade.inputs.tables import read_references, read_samples
 from readclade.report import provenance
 from readclade.report.charts import STRATA_LINES, draw_overview, draw_sample, get_taxon_colours
 from readclade.report.drawing import Image
@@ -133,7 +133,7 @@ def write_report(table: Path, config: dict, folders: Folders, out: Path, crate: 
     inputs = _list_inputs(table, samples, config)
     tools: dict[str, str] = {}
     for sample in samples:
-        tools |= sample.reads.get("cleaning", {}).get("tools", {})
+        tools |= (sample.reads.cleaning or {}).get("tools", {})
     html = render(
         samples,
         draw_overview(samples, colours),
@@ -164,12 +164,11 @@ def write_report(table: Path, config: dict, folders: Folders, out: Path, crate: 
 def _list_reads(report: SampleReport) -> list[InputFile]:
     """Return the FASTQ files of a sample as they were given: before cleaning, and by their addresses."""
     inputs = []
-    for lane in report.reads["lanes"]:
-        paths = Lane(lane["fq1"], lane["fq2"]).paths
-        for number, origin in enumerate(lane.get("origins") or [{"path": path} for path in paths]):
+    for lane in report.reads.lanes:
+        for number, origin in enumerate(lane.origins or [{"path": path} for path in lane.lane.paths]):
             purpose = f"reads of sample {report.name}"
             purpose += f" (run {origin['accession']})" if "accession" in origin else ""
-            checksum = origin.get("sha256") or lane["sha256"][number]
+            checksum = origin.get("sha256") or lane.sha256[number]
             if "url" in origin:
                 inputs.append(InputFile(purpose, origin["url"], checksum, origin["bytes"]))
             else:

@@ -1,13 +1,14 @@
 """What the report says about one sample: its results, read, checked against each other and summed up."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from readclade.inputs.tables import Sample
+from readclade.reads.plan import ReadPlan
 from readclade.report import drawing
 from readclade.report.run_times import read_run_time
 from readclade.results import tables
@@ -21,7 +22,7 @@ from readclade.shards.vectors import read_vectors
 from readclade.taxonomy.lineage import UNCLASSIFIED
 
 UNASSIGNED = "unassigned"
-_READS_KEYS = ("sample", "platform", "fragments", "reads", "bases", "lengths", "gc", "qualities", "lanes")
+_READS_KEYS = tuple(field.name for field in fields(ReadPlan) if field.name != "cleaning")
 _STRATA_COLUMNS = ("stratum", "from", "to", "fragments", "genomes", "share_assigned", "ari", "purity", "completeness")
 _STAGES = ("fetch", "embed", "stage", "cluster", "label", "evaluate")
 
@@ -57,7 +58,7 @@ class SampleReport:
     """All that the report says about one sample."""
 
     name: str
-    reads: dict
+    reads: ReadPlan
     embedder: dict
     model: ClusterModel
     clusters: list[Cluster]
@@ -75,12 +76,12 @@ class SampleReport:
     @property
     def fragments(self) -> int:
         """The number of fragments."""
-        return self.reads["fragments"]
+        return self.reads.fragments
 
     @property
     def bases(self) -> int:
         """The number of bases."""
-        return self.reads["bases"]
+        return self.reads.bases
 
     @property
     def is_tsne(self) -> bool:
@@ -112,11 +113,11 @@ def gather_sample(sample: Sample, folders: Folders, most_on_map: int) -> SampleR
         InputError: a file is missing or does not fit the others.
     """
     folder = folders.results / sample.name
-    reads = tables.read_json(folders.reads / sample.name / "reads.json", _READS_KEYS, "fetch")
+    reads = _read_plan(folders.reads / sample.name / "reads.json")
     manifest_path = folders.shards / sample.name / "manifest.json"
     manifest = read_manifest(manifest_path)
-    if manifest.fragments != reads["fragments"]:
-        message = f"lists {manifest.fragments:,} fragments, but reads.json {reads['fragments']:,}"
+    if manifest.fragments != reads.fragments:
+        message = f"lists {manifest.fragments:,} fragments, but reads.json {reads.fragments:,}"
         raise tables.fail(message, manifest_path, "embed")
     model = read_clusters(folder / "cluster/clusters.h5", manifest.d)
     clusters = [cluster for cluster in read_taxa(folder / "taxa.tsv", model.sizes) if cluster.size]
@@ -138,7 +139,7 @@ def gather_sample(sample: Sample, folders: Folders, most_on_map: int) -> SampleR
         embedder=manifest.embedder,
         model=model,
         clusters=clusters,
-        taxa=_sum_taxa(clusters, reads["bases"]),
+        taxa=_sum_taxa(clusters, reads.bases),
         assignments=read_assignments(path, manifest.fragments, len(model.sizes), ids, truth),
         map_ids=ids,
         places=drawing.lay_out((vectors - model.mean) @ model.calibration),
@@ -160,10 +161,19 @@ def choose_fragments(fragments: int, most: int) -> np.ndarray:
     return np.sort(np.random.default_rng(0).choice(fragments, most, replace=False))
 
 
-def _list_stages(reads: dict, has_truth: bool) -> list[str]:
+def _read_plan(path: Path) -> ReadPlan:
+    """Return what `fetch` found, or refuse it as any other result."""
+    value = tables.read_json(path, _READS_KEYS, "fetch")
+    try:
+        return ReadPlan.from_json(value)
+    except ValueError as error:
+        raise tables.fail(str(error), path, "fetch") from None
+
+
+def _list_stages(reads: ReadPlan, has_truth: bool) -> list[str]:
     """Return the stages that a sample went through."""
-    is_downloaded = any("url" in origin for lane in reads["lanes"] for origin in lane.get("origins", ()))
-    before = ["download"] * is_downloaded + ["clean"] * ("cleaning" in reads)
+    is_downloaded = any("url" in origin for lane in reads.lanes for origin in lane.origins or ())
+    before = ["download"] * is_downloaded + ["clean"] * (reads.cleaning is not None)
     return before + [stage for stage in _STAGES if stage != "evaluate" or has_truth]
 
 

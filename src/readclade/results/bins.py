@@ -1,25 +1,25 @@
 """The reads of each cluster as FASTQ, on request: `bins/<cluster>.fastq.gz`, mates one after the other."""
 
 import shutil
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 
 from isal import igzip
 
 from readclade.errors import InputError
-from readclade.inputs.tables import Lane
-from readclade.reads import fastq
+from readclade.reads.plan import ReadPlan
+from readclade.reads.records import get_fragment_name, open_lane
 from readclade.results.assignments import iterate_names
 from readclade.results.names import get_cluster_name
 
 
-def write_bins(reads: dict, assignments: Path, out: Path) -> dict[str, int]:
+def write_bins(plan: ReadPlan, assignments: Path, out: Path) -> dict[str, int]:
     """Stream the sample's FASTQ files once and deal its fragments out to one file per cluster.
 
     The folder appears under its name only when all files in it are whole. Unassigned fragments are in none.
 
     Args:
-        reads: the content of `reads.json`.
+        plan: of the sample.
         assignments: assignments.parquet of the same sample.
         out: the folder to make; an older one is replaced.
 
@@ -41,11 +41,11 @@ def write_bins(reads: dict, assignments: Path, out: Path) -> dict[str, int]:
                 for names, clusters in iterate_names(assignments)
                 for row in zip(names, clusters.tolist(), strict=True)
             )
-            for record, mate in _iterate_fragments(reads):
+            for record, mate in _iterate_fragments(plan):
                 name, cluster = next(rows, (None, None))
-                if name != fastq.get_fragment_name(record):
+                if name != get_fragment_name(record):
                     raise InputError(
-                        f"has '{name}' where the reads have '{fastq.get_fragment_name(record)}'",
+                        f"has '{name}' where the reads have '{get_fragment_name(record)}'",
                         path=assignments,
                         remedy="the reads changed since they were clustered: run the workflow again",
                     )
@@ -66,16 +66,7 @@ def write_bins(reads: dict, assignments: Path, out: Path) -> dict[str, int]:
     return counts
 
 
-def _iterate_fragments(reads: dict):
-    for described in reads["lanes"]:
-        lane = Lane(described["fq1"], described["fq2"])
-        with ExitStack() as stack:
-            streams = [
-                stack.enter_context(closing(fastq.open_stream(path, etag)))
-                for path, etag in zip(lane.paths, described["etags"], strict=True)
-            ]
-            for number, fragment in enumerate(fastq.iterate_fragments(streams, lane), 1):
-                yield fragment
-                if number % 10_000 == 0:
-                    for stream in streams:
-                        stream.forget_before(fastq.get_lines_per_fragment(lane) * number)
+def _iterate_fragments(plan: ReadPlan):
+    for planned in plan.lanes:
+        with open_lane(planned.lane, planned.etags) as reader:
+            yield from reader

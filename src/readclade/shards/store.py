@@ -1,11 +1,5 @@
-"""Where the shards of a sample lie, a folder or a prefix on S3, and which of them are there.
+"""Where the shards of a sample lie, a folder or a prefix on S3, and which of them are there."""
 
-On S3 a shard's name ends with its edition, which stands for all that decides its bytes: an actor that outlived its
-driver cannot write over the shards of a later run with other parameters, whenever it finishes.
-"""
-
-import hashlib
-import json
 from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
 
@@ -19,23 +13,6 @@ _QUESTIONS = 16  # to S3 at the same time
 def get_location(manifest: Manifest, path: str | PathLike[str]) -> str:
     """Return the folder or prefix of the shards of a manifest that was read from `path`."""
     return manifest.location or locations.get_folder(path)
-
-
-def get_edition(manifest: Manifest) -> str:
-    """Return 12 hexadecimal digits that stand for the reads, the embedder and the projection."""
-    decisive = json.dumps([manifest.fingerprint, manifest.embedder, manifest.d], sort_keys=True)
-    return hashlib.sha256(decisive.encode()).hexdigest()[:12]
-
-
-def get_shard_file(index: int, folder: str | PathLike[str], edition: str) -> str:
-    """Return the file name of a shard in a folder."""
-    return f"shard-{index:05d}-{edition}.parquet" if is_s3(folder) else f"shard-{index:05d}.parquet"
-
-
-def is_stale(name: str, folder: str | PathLike[str], edition: str) -> bool:
-    """Return whether a file in a folder of shards is a shard of another edition."""
-    is_shard = name.startswith("shard-") and name.endswith(".parquet")
-    return is_shard and not (is_s3(folder) and name.endswith(f"-{edition}.parquet"))
 
 
 def list_lost(manifest: Manifest, folder: str | PathLike[str], patience: float | None = None) -> list[Shard]:

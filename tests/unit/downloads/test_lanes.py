@@ -12,7 +12,7 @@ from readclade.downloads.lanes import bring_lanes, get_path
 from readclade.errors import InputError
 from readclade.inputs.lanes import has_lost_files, read_lanes, write_lanes
 from readclade.inputs.tables import INTERLEAVED, Lane
-from readclade.reads.plan import summarise_reads
+from readclade.reads.summary import summarise_reads
 from readclade.storage.files import hash_file
 from tests.replay_server import serve
 
@@ -75,14 +75,14 @@ def test_bring_lanes_of_every_kind_give_the_reads_of_local_files(site, tmp_path,
     ]
     table = bring(lanes, tmp_path / "downloads")
     result = summarise_reads("s", "illumina", table.lanes, tmp_path / "out", 2000, origins=table.origins)
-    assert [lane["fragments"] for lane in result["lanes"]] == [60] * 6
+    assert [lane.fragments for lane in result.lanes] == [60] * 6
     whole = summarise_reads("s", "illumina", [local], tmp_path / "local", 2000)
-    assert result["bases"] == 6 * whole["bases"]
-    assert result["gc"]["mean"] == whole["gc"]["mean"]
+    assert result.bases == 6 * whole.bases
+    assert result.gc.mean == whole.gc.mean
     assert table.lanes[0] == local
     assert table.lanes[4].fq2 == INTERLEAVED
-    assert [lane["sha256"] for lane in result["lanes"][1:5]] == [
-        [origin["sha256"] for origin in origins] for origins in table.origins[1:5]
+    assert [lane.sha256 for lane in result.lanes[1:5]] == [
+        tuple(origin["sha256"] for origin in origins) for origins in table.origins[1:5]
     ]
     assert table.origins[3][0]["accession"] == "ERR1"
     assert table.origins[3][1]["md5"] == hashlib.md5(pairs[1]).hexdigest()

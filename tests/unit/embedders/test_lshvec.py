@@ -19,7 +19,7 @@ from readclade.embedders.protocol import get_embedder
 from readclade.errors import ConfigError, InputError
 from readclade.inputs.tables import Lane
 from readclade.letters import CODES
-from readclade.reads.plan import summarise_reads
+from readclade.reads.summary import summarise_reads
 
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
 SMALL = Training(k=6, bits=7, bases=20_000, epochs=1, seed=3, dimensions=8)

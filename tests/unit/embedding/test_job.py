@@ -18,7 +18,7 @@ from readclade.embedding import job
 from readclade.embedding.job import ShardEmbedder, embed_reads
 from readclade.errors import ConfigError, InputError
 from readclade.inputs.tables import Lane
-from readclade.reads.plan import summarise_reads
+from readclade.reads.summary import summarise_reads
 from readclade.shards.manifest import Manifest, read_manifest
 
 SHARDS = 5
@@ -28,8 +28,8 @@ SHARDS = 5
 def run(ray_address):
     """Return a function that embeds on Ray, which it joins as it would join a cluster's."""
 
-    def embed(reads: Path, out: Path, actors: int = 1, k: int = 4, d: int = 32) -> Manifest:
-        return embed_reads(reads, out, "kmer", {"k": k}, d, actors, ray_address)
+    def embed(reads: Path, out: Path, actors: int = 1, k: int = 4, d: int = 32, metrics=None) -> Manifest:
+        return embed_reads(reads, out, "kmer", {"k": k}, d, actors, ray_address, metrics=metrics)
 
     return embed
 
@@ -131,15 +131,19 @@ def test_embed_reads_remakes_only_what_is_damaged_and_then_nothing(reads, whole,
     (out / "shard-00001.parquet").unlink()
     damage(out / "shard-00003.parquet")
     lines.clear()
-    run(reads, out)
+    run(reads, out, metrics=tmp_path / "metrics.tsv")
     assert lines[0] == "3 of 5 shards are there already"
     assert lines[2] == "2 shards to embed"
+    table = [line.removeprefix("metrics: ") for line in lines if line.startswith("metrics: ")]
+    assert (tmp_path / "metrics.tsv").read_text().splitlines() == table
+    assert dict(zip(*(row.split("\t") for row in table), strict=True))["shards"] == "2"
     assert get_content(out) == content
     again = get_shard_times(out)
     assert {name for name in times if again[name] != times[name]} == {"shard-00001.parquet", "shard-00003.parquet"}
     # A third run has nothing to do, and does not even start Ray.
     lines.clear()
-    run(reads, out)
+    run(reads, out, metrics=tmp_path / "metrics.tsv")
+    assert (tmp_path / "metrics.tsv").read_text() == ""
     assert lines == ["5 of 5 shards are there already"]
     assert get_shard_times(out) == again
 

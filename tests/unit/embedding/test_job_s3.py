@@ -15,8 +15,9 @@ from readclade.embedding import job
 from readclade.embedding.job import ShardEmbedder, embed_reads
 from readclade.errors import InputError, StorageError
 from readclade.inputs.tables import Lane
-from readclade.reads.plan import summarise_reads
+from readclade.reads.summary import summarise_reads
 from readclade.shards import store
+from readclade.shards.identity import get_edition
 from readclade.shards.manifest import read_manifest
 from readclade.storage import locations
 from tests.s3_server import S3Server
@@ -79,7 +80,7 @@ def test_compressed_reads_on_s3_give_the_shards_of_plain_ones(
     locations.upload_file(path, f"{bucket}/packed.fq")
     summarise_reads("long", "ont", [Lane(plain, None)], tmp_path / "plain", 50_000)
     reads = summarise_reads("long", "ont", [Lane(f"{bucket}/packed.fq", None)], tmp_path / "packed", 50_000)
-    assert len(reads["shards"]) > 3
+    assert len(reads.shards) > 3
     for name in ("plain", "packed"):
         run_here(tmp_path / name / "reads.json", tmp_path / "out" / name)
     assert get_shards(tmp_path / "out/packed") == get_shards(tmp_path / "out/plain")
@@ -89,7 +90,7 @@ def test_embed_reads_on_ray_from_s3_to_s3_gives_the_bytes_of_a_local_run(fetched
     manifest = embed_reads(fetched, f"{bucket}/shards/pairs", "kmer", {"k": 4}, 32, 2, ray_address)
     local = embed_reads(tmp_path / "local/reads/reads.json", tmp_path / "out", "kmer", {"k": 4}, 32, 2, ray_address)
     content = get_content(f"{bucket}/shards/pairs")
-    edition = store.get_edition(manifest)
+    edition = get_edition(manifest)
     assert sorted(content) == [
         "manifest.json",
         "progress.json",

@@ -9,7 +9,16 @@ import pytest
 
 from readclade.embedders.dnabert import DnabertEmbedder
 from readclade.embedders.windows import load_tokenizer
-from readclade.embedding.metrics import ActorMetrics, GpuSampler, Usage, from_row, to_row
+from readclade.embedding.metrics import (
+    ActorMetrics,
+    GpuSampler,
+    Usage,
+    find_figures,
+    from_row,
+    list_lines,
+    to_row,
+    write_figures,
+)
 from readclade.shards.manifest import Shard
 from tests.unit.embedders.test_protocol import write_model
 
@@ -55,7 +64,7 @@ def test_summarise_divides_by_the_time_of_all_and_shares_by_that_of_each():
     for _ in range(2):  # two actors side by side for 10 s
         row = to_row(Usage(3, 400, 60_000, 1000, 900, 10.0, 5.0, 10, 7.5))
         usage.add(from_row(row))
-    names, values = (line.removeprefix("metrics: ").split("\t") for line in usage.summarise(10.0))
+    names, values = (line.removeprefix("metrics: ").split("\t") for line in list_lines(usage.summarise(10.0)))
     assert dict(zip(names, values, strict=True)) == {
         "embedding_s": "10.0",
         "shards": "6",
@@ -69,6 +78,23 @@ def test_summarise_divides_by_the_time_of_all_and_shares_by_that_of_each():
         "embedder_busy": "0.5",
         "gpu_busy": "0.75",
     }
+
+
+def test_figures_come_through_a_log_into_a_table(tmp_path):
+    """A job on a remote cluster leaves them in its log; what it writes there it writes here just so."""
+    figures = Usage(3, 400, 60_000, 1000, 900, 10.0, 5.0, 10, 7.5).summarise(10.0)
+    lines = [f"[embed pairs] {line}" for line in ["1 shards to embed", *list_lines(figures), "fingerprint 0"]]
+    found = find_figures("\n".join(["\x1b[36mINFO] worker", *lines, ""]))
+    write_figures(figures, tmp_path / "here.tsv")
+    write_figures(found, tmp_path / "there.tsv")
+    assert (tmp_path / "here.tsv").read_bytes() == (tmp_path / "there.tsv").read_bytes()
+    names, values = (line.split("\t") for line in (tmp_path / "here.tsv").read_text().splitlines())
+    assert dict(zip(names, values, strict=True)) == found == {name: str(value) for name, value in figures.items()}
+
+
+def test_figures_of_a_run_that_made_nothing_are_an_empty_table(tmp_path):
+    write_figures(find_figures("[embed pairs] 5 of 5 shards are there already\n"), tmp_path / "metrics.tsv")
+    assert (tmp_path / "metrics.tsv").read_bytes() == b""
 
 
 @pytest.mark.parametrize(("lines", "share"), [("50\n100\n", 0.75), ("[N/A]\n", None)])

@@ -1,15 +1,13 @@
-"""FASTQ streams: compression, line offsets, byte ranges, mates in step."""
+"""FASTQ files: their compression, and ranges of their bytes."""
 
 import io
 import lzma
 import random
 from contextlib import closing
 
-import dnaio
 import pytest
 
 from readclade.errors import InputError
-from readclade.inputs.tables import Lane
 from readclade.reads import fastq
 
 COMPRESSIONS = {
@@ -99,14 +97,6 @@ def test_get_line_offset_equals_a_plain_count(seed):
     assert stream.get_line_offset(len(lines)) == len(data)
 
 
-def test_tracked_stream_forgets_what_lies_behind():
-    stream = fastq.TrackedStream(io.BytesIO(b"@x\nA\n+\nI\n" * 10_000), "reads")
-    for record in range(0, 10_000, 10):
-        stream.read(90)  # ten records
-        stream.forget_before(4 * record)
-        assert len(stream._blocks) <= 3
-
-
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_open_range_reads_exactly_the_range(tmp_path, write_fastq, take_reads, compression):
     records = take_reads("long.fastq.gz", 60)
@@ -151,86 +141,6 @@ def test_check_compression_finds_a_wrong_checksum(tmp_path, write_fastq, take_re
 
 def test_check_compression_passes_over_plain_files(tmp_path, write_fastq):
     fastq.check_compression(write_fastq(tmp_path / "reads", []))
-
-
-def read_names(lane: Lane) -> list[tuple[str, str | None]]:
-    paths = [lane.fq1] if lane.fq2 in (None, "interleaved") else [lane.fq1, lane.fq2]
-    streams = [fastq.open_stream(path) for path in paths]
-    return [
-        (record.name, None if mate is None else mate.name) for record, mate in fastq.iterate_fragments(streams, lane)
-    ]
-
-
-def write_lane(write_fastq, folder, layout: str, names: list[str], mate_names: list[str]) -> Lane:
-    def make(names):
-        return [(name, "ACGT", "IIII") for name in names]
-
-    if layout == "interleaved":
-        mixed = [name for pair in zip(names, mate_names, strict=True) for name in pair]
-        return Lane(write_fastq(folder / "both.fq", make(mixed)), "interleaved")
-    return Lane(write_fastq(folder / "one.fq", make(names)), write_fastq(folder / "two.fq", make(mate_names)))
-
-
-@pytest.mark.parametrize("layout", ["two files", "interleaved"])
-@pytest.mark.parametrize(
-    ("names", "mate_names"),
-    [
-        (["a/1", "b/1"], ["a/2", "b/2"]),
-        (["a", "b"], ["a", "b"]),
-        (["a 1:N:0:ACGT", "b 1:N:0:ACGT"], ["a 2:N:0:ACGT", "b 2:N:0:ACGT"]),
-        (["S.1.1 1 length=4", "S.2.1 2 length=4"], ["S.1.2 1 length=4", "S.2.2 2 length=4"]),
-        (["S.1 1", "S.2 2", "S.3 3"], ["S.1 1", "S.2 2", "S.3 3"]),
-        (["a\t1"], ["a\t2"]),
-    ],
-)
-def test_iterate_fragments_accepts_every_convention_for_mates(tmp_path, write_fastq, layout, names, mate_names):
-    lane = write_lane(write_fastq, tmp_path, layout, names, mate_names)
-    assert read_names(lane) == list(zip(names, mate_names, strict=True))
-
-
-@pytest.mark.parametrize("layout", ["two files", "interleaved"])
-@pytest.mark.parametrize(
-    ("names", "mate_names", "pair"),
-    [
-        (["a/1", "b/1", "c/1"], ["a/2", "c/2", "b/2"], 2),
-        (["a", "b"], ["b", "a"], 1),
-        (["a/2"], ["a/1"], 1),
-        # dnaio alone takes these for mates, because only their last digit differs.
-        (["S.1", "S.2"], ["S.2", "S.1"], 2),
-        (["r1", "r2", "r3"], ["r2", "r3", "r1"], 2),
-    ],
-)
-def test_iterate_fragments_mates_out_of_step_by_name(tmp_path, write_fastq, layout, names, mate_names, pair):
-    lane = write_lane(write_fastq, tmp_path, layout, names, mate_names)
-    with pytest.raises(InputError, match=f"out of step with .* at pair {pair}: '.*' is beside '.*'") as caught:
-        read_names(lane)
-    assert caught.value.path == lane.fq1
-    assert caught.value.line == 1 + (pair - 1) * (8 if layout == "interleaved" else 4)
-    assert "original order" in caught.value.remedy
-
-
-def test_iterate_fragments_single_reads_have_no_mates(tmp_path, write_fastq):
-    lane = Lane(write_fastq(tmp_path / "reads", [("a/1", "ACGT", "IIII"), ("a/2", "ACGT", "IIII")]), None)
-    assert read_names(lane) == [("a/1", None), ("a/2", None)]
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("a", "a"),
-        ("a/1", "a"),
-        ("a/2", "a"),
-        ("a/3", "a/3"),
-        ("a/1 comment/2", "a"),
-        ("a comment/1", "a"),
-        ("a\tcomment", "a"),
-        ("a/1/2", "a/1"),
-        ("SRR1.1.1", "SRR1.1.1"),
-        ("/1", ""),
-    ],
-)
-def test_get_fragment_name_cuts_blank_and_mate_number(name, expected):
-    assert fastq.get_fragment_name(dnaio.SequenceRecord(name, "A", "I")) == expected
 
 
 def test_open_stream_refuses_bgzip_cut_between_two_blocks(tmp_path, compress):

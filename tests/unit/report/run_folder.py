@@ -13,7 +13,7 @@ from readclade.embedders.projection import fit_projection
 from readclade.evaluation.subsets import HEADER
 from readclade.inputs.tables import read_samples
 from readclade.reads.batch import Batch
-from readclade.reads.plan import summarise_reads
+from readclade.reads.summary import summarise_reads
 from readclade.report.samples import Folders
 from readclade.shards.manifest import Manifest
 from readclade.shards.parquet import write_shard

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
+from readclade.reads.plan import Gc, Lengths, Qualities, ReadPlan
 from readclade.report import drawing, line_charts
 from readclade.report.drawing import Bar, Dots
 
@@ -95,11 +96,9 @@ def test_draw_heat_map_many_columns():
 @pytest.mark.parametrize(("edges", "counts"), [([150, 151], [10]), ([1, 2, 3], [1, 5]), ([100, 900, 9000], [4, 0])])
 @pytest.mark.parametrize("qualities", [[], [0, 0, 5]])
 def test_draw_reads_any_histogram(edges, counts, qualities):
-    reads = {
-        "lengths": {"edges": edges, "counts": counts},
-        "gc": {"counts": [0] * 100},
-        "qualities": {"counts": qualities},
-    }
+    lengths = Lengths(edges[0], edges[-1] - 1, edges[0], edges[0], tuple(edges), tuple(counts))
+    gc, qualities = Gc(None, (0,) * 100), Qualities(tuple(qualities), None)
+    reads = ReadPlan("s", "ont", sum(counts), sum(counts), 0, lengths, gc, 0, qualities, (), None, ())
     assert "Base quality" in get_svg_text(drawing.draw_reads(reads, "alt"))
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from readclade.errors import InputError
 from readclade.inputs.tables import Lane
-from readclade.reads.plan import load_reads, summarise_reads
+from readclade.reads.plan import load_reads
+from readclade.reads.summary import summarise_reads
 from readclade.results.assignments import make_rows, open_assignments
 from readclade.results.bins import write_bins
 

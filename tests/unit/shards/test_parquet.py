@@ -14,7 +14,8 @@ from readclade.inputs.tables import Lane
 from readclade.reads import fragments as fragments_module
 from readclade.reads.batch import Batch
 from readclade.reads.fragments import read_batches
-from readclade.reads.plan import summarise_reads
+from readclade.reads.plan import ReadPlan
+from readclade.reads.summary import summarise_reads
 from readclade.shards.manifest import Manifest, Shard
 from readclade.shards.parquet import get_embeddings, read_shard, write_shard
 from readclade.storage.files import hash_file
@@ -54,11 +55,11 @@ def get_error_rate(*qualities: str) -> float:
     return sum(errors) / len(errors) if errors else float("nan")
 
 
-def read_all(reads: dict, folder: Path) -> list[tuple]:
+def read_all(reads: ReadPlan, folder: Path) -> list[tuple]:
     """Return (fragment, name, sequence, mate, error rate) of all shards, and check the batches against the plan."""
     rows = []
-    for index, plan in enumerate(reads["shards"]):
-        assert plan["first_fragment"] == len(rows)
+    for index, plan in enumerate(reads.shards):
+        assert plan.first_fragment == len(rows)
         bases = 0
         for batch in read_batches(reads, index, folder):
             count = len(batch.names)
@@ -68,8 +69,8 @@ def read_all(reads: dict, folder: Path) -> list[tuple]:
             columns = (fragments, batch.names.to_pylist(), batch.sequences.to_pylist(), mates, batch.error_rates)
             rows += zip(*columns, strict=True)
             bases += batch.bases
-        assert len(rows) == plan["first_fragment"] + plan["fragments"]
-        assert bases == plan["bases"]
+        assert len(rows) == plan.first_fragment + plan.fragments
+        assert bases == plan.bases
     return rows
 
 
@@ -107,20 +108,20 @@ def assert_fuzzed(
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_read_batches_of_all_shards_give_every_fragment_once(tmp_path, compress, layout, compression, seed):
     reads = assert_fuzzed(tmp_path, compress, seed, layout, compression, [30, 1, 12], 20_000)
-    assert len(reads["shards"]) >= 5
+    assert len(reads.shards) >= 5
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_read_batches_one_fragment_per_shard(tmp_path, compress, layout):
     # A shard of one base ends with the first fragment that has any.
     reads = assert_fuzzed(tmp_path, compress, 7, layout, "members", [20], 1)
-    assert len(reads["shards"]) > 12
+    assert len(reads.shards) > 12
 
 
 @pytest.mark.parametrize("compression", ["plain", "gzip"])
 def test_read_batches_small_batches_continue_within_a_shard(tmp_path, compress, monkeypatch, compression):
     monkeypatch.setattr(fragments_module, "_BATCH_BASES", 3000)
-    monkeypatch.setattr("readclade.reads.plan._BATCH_BASES", 3000)
+    monkeypatch.setattr("readclade.reads.summary._BATCH_BASES", 3000)
     for layout in LAYOUTS:
         folder = tmp_path / layout
         folder.mkdir()
@@ -135,7 +136,7 @@ def test_read_batches_records_longer_than_the_parsers_buffer(tmp_path, write_fas
     records = [(f"r{number}", base[:length], "I" * length) for number, length in enumerate(lengths)]
     lane = Lane(write_fastq(tmp_path / "reads", records, compression), None)
     reads = summarise_reads("sample", "ont", [lane], tmp_path / "out", 600_000)
-    assert len(reads["shards"]) == 5
+    assert len(reads.shards) == 5
     found = read_all(reads, tmp_path / "out")
     assert [row[1:3] for row in found] == [record[:2] for record in records]
 
