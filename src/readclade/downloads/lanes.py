@@ -9,7 +9,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from readclade.downloads.ena import resolve_run
-from readclade.downloads.files import PATIENCE, Patience, Source, check_space, fetch_file, fetch_text
+from readclade.downloads.files import Source, check_space, fetch_file
+from readclade.downloads.requests import PATIENCE, Patience, fetch_text
 from readclade.formats import format_bytes
 from readclade.inputs.addresses import check_url, hide_query, is_downloaded, is_run, split_checksum
 from readclade.inputs.lanes import LaneTable

@@ -12,7 +12,8 @@ from email.utils import format_datetime
 import pytest
 
 from readclade.downloads import files
-from readclade.downloads.files import Patience, Source, fetch_file, fetch_text
+from readclade.downloads.files import Source, fetch_file
+from readclade.downloads.requests import Patience, fetch_text
 from readclade.errors import InputError
 from tests.replay_server import serve
 

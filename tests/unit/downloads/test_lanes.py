@@ -7,8 +7,8 @@ import shutil
 
 import pytest
 
-from readclade.downloads.files import Patience
 from readclade.downloads.lanes import bring_lanes, get_path
+from readclade.downloads.requests import Patience
 from readclade.errors import InputError
 from readclade.inputs.lanes import has_lost_files, read_lanes, write_lanes
 from readclade.inputs.tables import INTERLEAVED, Lane
