@@ -24,9 +24,9 @@ rule report:
         "logs/report/report.log",
     benchmark:
         "logs/report/report.benchmark.tsv"
-    threads: 1
+    threads: 4
     resources:
-        mem_mb=3000,
+        mem_mb=6000,
         runtime="1h",
     params:
         config=get_resolved_config(),
@@ -37,4 +37,4 @@ rule report:
     shell:
         "python {input.script:q} --samples {input.samples:q} --config <(printf %s {params.config:q}) --results results"
         " --reads reads --shards shards --logs logs --out {output.html} --crate {output.crate}"
-        " --summary {output.summary} 2>&1 | tee {log}"
+        " --summary {output.summary} --processes {threads} 2>&1 | tee {log}"

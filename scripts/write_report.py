@@ -28,7 +28,10 @@ def main() -> None:
     parser.add_argument("--out", required=True, type=Path, help="report to write")
     parser.add_argument("--crate", required=True, type=Path, help="RO-Crate metadata to write")
     parser.add_argument("--summary", required=True, type=Path, help="table of figures to write")
+    parser.add_argument("--processes", type=int, default=1, help="samples at a time (default: %(default)s)")
     arguments = parser.parse_args()
+    if arguments.processes < 1:
+        parser.error("--processes must be at least 1")
     start_log("report")
     try:
         config = yaml.safe_load(arguments.config.read_text(encoding="utf-8"))
@@ -38,7 +41,7 @@ def main() -> None:
         raise ConfigError(f"{arguments.config}: holds no keys", remedy="give a configuration as in config/config.yaml")
     folders = Folders(arguments.results, arguments.reads, arguments.shards, arguments.logs)
     outputs = (arguments.out, arguments.crate, arguments.summary)
-    write_report(arguments.samples, config, folders, *outputs)
+    write_report(arguments.samples, config, folders, *outputs, arguments.processes)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,10 @@
 """The report: what the results of all samples say, in one HTML file that needs nothing beside it."""
 
 import logging
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import jinja2
@@ -111,12 +115,15 @@ def render(samples: list[SampleReport], overview: Image, colours: dict[str, str]
     return template.render(samples=samples, overview=overview, colours=colours, **context)
 
 
-def write_report(table: Path, config: dict, folders: Folders, out: Path, crate: Path, summary: Path) -> None:
+def write_report(
+    table: Path, config: dict, folders: Folders, out: Path, crate: Path, summary: Path, processes: int = 1
+) -> None:
     """Write the report, the summary and the RO-Crate, each atomically.
 
     Args:
         table: the table of samples.
         config: the configuration, as given or resolved.
+        processes: how many samples are gathered side by side; laying out a map takes one core.
 
     Raises:
         ReadcladeError: the configuration, or a file that the report needs, cannot be used.
@@ -124,9 +131,9 @@ def write_report(table: Path, config: dict, folders: Folders, out: Path, crate: 
     config = check_config(config)
     date = provenance.get_date()
     samples = []
-    for sample in read_samples(table, ask_s3=False).values():
-        samples.append(gather_sample(sample, folders, config["report"]["map_fragments"]))
-        _log.info(f"{sample.name}: {samples[-1].fragments:,} fragments in {len(samples[-1].clusters)} clusters")
+    for sample in _gather_samples(table, folders, config["report"]["map_fragments"], processes):
+        samples.append(sample)
+        _log.info(f"{sample.name}: {sample.fragments:,} fragments in {len(sample.clusters)} clusters")
     colours = get_taxon_colours(samples)
     for sample in samples:
         sample.images = draw_sample(sample, colours, get_resolution(len(samples)))
@@ -159,6 +166,18 @@ def write_report(table: Path, config: dict, folders: Folders, out: Path, crate: 
     existing = {path.resolve(): text for path, text in files.items() if path.exists()}
     inside = {path: text for path, text in existing.items() if path.is_relative_to(root)}
     provenance.write_crate(crate, provenance.make_crate(root, inside, inputs, config, date, tools))
+
+
+def _gather_samples(table: Path, folders: Folders, most_on_map: int, processes: int) -> Iterator[SampleReport]:
+    listed = list(read_samples(table, ask_s3=False).values())
+    gather = partial(gather_sample, folders=folders, most_on_map=most_on_map)
+    processes = min(processes, len(listed))
+    if processes < 2:
+        yield from map(gather, listed)
+        return
+    # Started afresh: Arrow's threads would not survive a fork.
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        yield from pool.map(gather, listed)
 
 
 def _list_reads(report: SampleReport) -> list[InputFile]:

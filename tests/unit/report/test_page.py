@@ -124,6 +124,19 @@ def test_write_report_same_inputs_give_the_same_bytes_and_another_date_changes_o
     assert [path.read_bytes() for path in written.outputs[1:]] == others
 
 
+def test_write_report_gathers_samples_side_by_side(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    run = make_ordinary(tmp_path)
+    add_sample(run, "s2", [0] * 20 + [1] * 5, genomes=GENOMES)
+    first = write(run)
+    write_report(run.root / "samples.tsv", run.config, run.folders, *run.outputs, processes=2)
+    assert read(run) == first
+    (run.folders.results / "s2/taxa.tsv").unlink()
+    with pytest.raises(InputError, match="cannot be read") as caught:
+        write_report(run.root / "samples.tsv", run.config, run.folders, *run.outputs, processes=2)
+    assert caught.value.path.endswith("s2/taxa.tsv")
+
+
 def test_write_report_names_with_markup_and_formulas_are_shown_as_they_are(tmp_path):
     run = make_run(tmp_path)
     taxa = ('<script>alert("1")</script> & Co', "$\\frac{1}$ {{ 7 * 7 }}\x07")
