@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from readclade.dnabert2.operations import choose_operations
+from readclade.dnabert2.operations import Operations, choose_operations
 from readclade.dnabert2.weights import check_tensors, read_tensors
 from readclade.errors import InputError
 
@@ -42,6 +42,15 @@ class NetworkConfig:
     layer_norm_eps: float = 1e-12
 
 
+class AttentionOutput(nn.Module):
+    """The modules after the attention."""
+
+    def __init__(self, config: NetworkConfig):
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
+
+
 class Attention(nn.Module):
     """Multi-head self-attention with a penalty for distance, then LayerNorm(dense(attention) + x)."""
 
@@ -50,14 +59,12 @@ class Attention(nn.Module):
         size = config.hidden_size
         self.heads = config.num_attention_heads
         self.add_module("self", nn.ModuleDict({"Wqkv": nn.Linear(size, 3 * size)}))
-        self.output = nn.ModuleDict(
-            {"dense": nn.Linear(size, size), "LayerNorm": nn.LayerNorm(size, config.layer_norm_eps)}
-        )
+        self.output = AttentionOutput(config)
 
-    def forward(self, x: Tensor, operations) -> Tensor:
+    def forward(self, x: Tensor, operations: Operations) -> Tensor:
         """Attend from every token to every token; x: (batch, tokens, hidden)."""
         batch, tokens, hidden = x.shape
-        qkv = self.get_submodule("self").Wqkv(x)  # (batch, tokens, 3 * hidden)
+        qkv = self.get_submodule("self.Wqkv")(x)  # (batch, tokens, 3 * hidden)
         mixed = operations.attend(qkv.view(batch, tokens, 3, self.heads, hidden // self.heads))  # as x
         return operations.add_and_normalise(self.output.dense(mixed), x, self.output.LayerNorm)
 
@@ -71,7 +78,7 @@ class GatedMlp(nn.Module):
         self.wo = nn.Linear(config.intermediate_size, config.hidden_size)
         self.layernorm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
 
-    def forward(self, x: Tensor, operations) -> Tensor:
+    def forward(self, x: Tensor, operations: Operations) -> Tensor:
         """Map each token by itself; x: (batch, tokens, hidden)."""
         gated = operations.gate(self.gated_layers(x))  # (batch, tokens, intermediate)
         return operations.add_and_normalise(self.wo(gated), x, self.layernorm)
@@ -85,9 +92,27 @@ class Layer(nn.Module):
         self.attention = Attention(config)
         self.mlp = GatedMlp(config)
 
-    def forward(self, x: Tensor, operations) -> Tensor:
+    def forward(self, x: Tensor, operations: Operations) -> Tensor:
         """Return (batch, tokens, hidden) from the same."""
         return self.mlp(self.attention(x, operations), operations)
+
+
+class Embeddings(nn.Module):
+    """The modules before the layers."""
+
+    def __init__(self, config: NetworkConfig):
+        super().__init__()
+        self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
+
+
+class Encoder(nn.Module):
+    """The layers."""
+
+    def __init__(self, config: NetworkConfig):
+        super().__init__()
+        self.layer = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
 
 
 class Network(nn.Module):
@@ -96,15 +121,8 @@ class Network(nn.Module):
     def __init__(self, config: NetworkConfig):
         super().__init__()
         self.config = config
-        size = config.hidden_size
-        self.embeddings = nn.ModuleDict(
-            {
-                "word_embeddings": nn.Embedding(config.vocab_size, size),
-                "token_type_embeddings": nn.Embedding(config.type_vocab_size, size),
-                "LayerNorm": nn.LayerNorm(size, config.layer_norm_eps),
-            }
-        )
-        self.encoder = nn.ModuleDict({"layer": nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))})
+        self.embeddings = Embeddings(config)
+        self.encoder = Encoder(config)
 
     def forward(self, input_ids: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return (batch, tokens, hidden) in the type of the weights.
@@ -135,16 +153,8 @@ def read_config(config: str | PathLike[str] | Mapping[str, Any]) -> NetworkConfi
         InputError: it cannot be read, is no JSON object, or describes a network that this is not.
     """
     path = None if isinstance(config, Mapping) else config
-    if path is not None:
-        try:
-            config = json.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(f"cannot be read: {error.strerror or error}", path=path, remedy="check the path") from None
-        except ValueError as error:
-            raise InputError(f"is no JSON ({error})", path=path, remedy="download config.json again") from None
-        if not isinstance(config, dict):
-            raise InputError("holds no JSON object", path=path, remedy="give the model's own config.json")
-    sizes = {field.name: config[field.name] for field in fields(NetworkConfig) if field.name in config}
+    values = config if isinstance(config, Mapping) else _read_object(config)
+    sizes = {field.name: values[field.name] for field in fields(NetworkConfig) if field.name in values}
     for name, size in sizes.items():
         kind = float if name == "layer_norm_eps" else int
         if isinstance(size, bool) or not isinstance(size, (int, kind)) or size <= 0:
@@ -156,13 +166,25 @@ def read_config(config: str | PathLike[str] | Mapping[str, Any]) -> NetworkConfi
             path=path,
             remedy="use the model's own config.json",
         )
-    if config.get("hidden_act", "gelu") != "gelu":
+    if values.get("hidden_act", "gelu") != "gelu":
         raise InputError(
-            f"hidden_act is {config['hidden_act']!r}, but DNABERT-2 has gelu",
+            f"hidden_act is {values['hidden_act']!r}, but DNABERT-2 has gelu",
             path=path,
             remedy="use the config.json of DNABERT-2 or DNABERT-S",
         )
     return network
+
+
+def _read_object(path: str | PathLike[str]) -> dict[str, Any]:
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}", path=path, remedy="check the path") from None
+    except ValueError as error:
+        raise InputError(f"is no JSON ({error})", path=path, remedy="download config.json again") from None
+    if not isinstance(values, dict):
+        raise InputError("holds no JSON object", path=path, remedy="give the model's own config.json")
+    return values
 
 
 def load(weights: str | PathLike[str], config: str | PathLike[str] | Mapping[str, Any]) -> Network:

@@ -9,6 +9,8 @@ Source: ALiBi (Press et al. 2021, arXiv 2108.12409), here symmetric; gated MLP "
 import logging
 import math
 from functools import cache
+from types import ModuleType
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +53,22 @@ def get_alibi_bias(heads: int, tokens: int, lengths: Tensor | None, like: Tensor
     return bias
 
 
+class Operations(Protocol):
+    """What the network does between its matrix products, on tensors of one batch."""
+
+    def attend(self, qkv: Tensor) -> Tensor:
+        """Return (batch, tokens, hidden) from (batch, tokens, 3, heads, size), queries, keys and values."""
+        ...
+
+    def add_and_normalise(self, x: Tensor, other: Tensor, norm: nn.LayerNorm) -> Tensor:
+        """Return norm(x + other); all (batch, tokens, hidden)."""
+        ...
+
+    def gate(self, halves: Tensor) -> Tensor:
+        """Return (batch, tokens, size), gelu(a) * b, from (batch, tokens, 2 * size), a and then b."""
+        ...
+
+
 class PlainOperations:
     """What the network does between its matrix products, by torch's own functions.
 
@@ -91,7 +109,7 @@ class PlainOperations:
 
 
 @cache
-def find_kernels(device: torch.device):
+def find_kernels(device: torch.device) -> ModuleType | None:
     """Return the module of fused kernels where a GPU and what it takes to build kernels for it are there, else None."""
     if device.type != "cuda" or torch.cuda.get_device_capability(device)[0] < 8:  # Triton is for no older ones
         return None
@@ -110,7 +128,7 @@ def find_kernels(device: torch.device):
     return kernels
 
 
-def choose_operations(heads: int, lengths: Tensor | None, x: Tensor):
+def choose_operations(heads: int, lengths: Tensor | None, x: Tensor) -> Operations:
     """Return what a network does between its matrix products: fused where they can be, else plain.
 
     Args:
