@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -21,7 +21,7 @@ def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
 def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
     """Yield function(item) in the order of the items; so many threads work on those after the one that was taken."""
     with ThreadPoolExecutor(threads) as pool:
-        waiting = deque()
+        waiting: deque[Future[Result]] = deque()
         for item in items:
             waiting.append(pool.submit(function, item))
             if len(waiting) > threads:
@@ -32,7 +32,7 @@ def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], threads
 
 def one_behind(items: Iterable[Item]) -> Iterator[Item]:
     """Yield each item when the one after it has been made."""
-    last = []
+    last: list[Item] = []
     for item in items:
         yield from last
         last = [item]

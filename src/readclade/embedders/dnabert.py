@@ -4,6 +4,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from typing import Any
 
 import numba
 import numpy as np
@@ -95,7 +96,7 @@ class DnabertEmbedder:
         config, tokenizer, tensors = find_model(MODELS[name], weights)
         self.name = name
         self.tokens = 0  # that went through the network, for the metrics
-        self.parameters = {"precision": precision, "window_bp": window_bp, "strands": strands}
+        self.parameters: dict[str, Any] = {"precision": precision, "window_bp": window_bp, "strands": strands}
         sums = "".join(hash_file(path) for path in (config, tokenizer, tensors))
         self.revision = f"{_VERSION}-{hashlib.sha256(sums.encode()).hexdigest()[:16]}"
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -157,6 +158,7 @@ class DnabertEmbedder:
     def _prepare(self, texts: list[str]) -> Iterator[tuple[int, list[tuple[np.ndarray, np.ndarray]], np.ndarray]]:
         """Yield, a chunk of windows at a time: where it begins, its batches of tokens, the tokens of each window."""
         pad = self._tokenizer.token_to_id("[PAD]")
+        assert pad is not None  # load_tokenizer takes no other tokenizer
         for chunk in split_chunks(texts, _BATCHES_AHEAD * self.batch_tokens * _BASES_PER_TOKEN):
             ids, lengths = tokenize(self._tokenizer, texts[chunk])  # releases the interpreter's lock
             yield chunk.start, list(make_batches(ids, lengths, self.batch_tokens, pad)), lengths
@@ -164,12 +166,12 @@ class DnabertEmbedder:
     @torch.inference_mode()
     def _start(self, batches: list[tuple[np.ndarray, np.ndarray]], lengths: np.ndarray) -> Callable[[], np.ndarray]:
         """Set the network to work on batches; return what waits for the (rows, D) float32 sums of token vectors."""
-        sums = []
+        parts: list[torch.Tensor] = []
         for rows, tokens in batches:
             padded = lengths[rows[-1]] < tokens.shape[1]  # the shortest stands last
             hidden = self._network(self._send(tokens), self._send(lengths[rows]) if padded else None)
-            sums.append(hidden.sum(1, dtype=torch.float32))  # (batch, D); padded rows are 0
-        sums = torch.cat(sums)
+            parts.append(hidden.sum(1, dtype=torch.float32))  # (batch, D); padded rows are 0
+        sums = torch.cat(parts)
         if self._device.type == "cpu":
             return sums.numpy
         found = torch.empty(sums.shape, pin_memory=True).copy_(sums, non_blocking=True)

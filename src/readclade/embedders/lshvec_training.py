@@ -41,7 +41,7 @@ def take_reads(reads_path: Path, bases: int) -> Iterator[pa.StringArray]:
     for index in range(len(plan.shards)):
         for batch in read_batches(plan, index, reads_path.parent):
             columns = [batch.sequences] if batch.mates is None else [batch.sequences, batch.mates]
-            sizes = sum(np.diff(get_letters(column)[1]) for column in columns)
+            sizes = np.sum([np.diff(get_letters(column)[1]) for column in columns], axis=0)
             wanted = int(np.searchsorted(np.cumsum(sizes), bases)) + 1
             for column in columns:
                 yield column[:wanted]
