@@ -98,4 +98,4 @@ def load_fragments(entries: list[Entry], d: int) -> LocalFragments:
         tables.append(table.select(["sequence", "mate"]))
     sequences = encode_sequences(tables)
     joined = np.concatenate(embeddings)
-    return LocalFragments(joined, sequences.lengths, joined.any(axis=1), np.concatenate(errors), sequences)
+    return LocalFragments(joined, sequences.lengths, np.any(joined, axis=1), np.concatenate(errors), sequences)

@@ -166,6 +166,7 @@ def _cluster(layout: Layout, linkage: Linkage, local: LocalFragments, parameters
     # Links depend on the data alone, clusters on the parameters too.
     name = f"clusters-{_hash_json(asdict(parameters))[:16]}"
     saved = comm.bcast(run_on_each(comm, lambda: None if comm.rank else checkpoints.load(name)))
+    found: Discovery | None
     if saved:
         note.skip()
         note("clusters taken from the checkpoint of an earlier run")

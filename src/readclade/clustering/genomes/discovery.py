@@ -86,7 +86,7 @@ def find_clusters(
     report(f"{start} clusters to begin with, {count_clusters(labels)} after each group chose its own")
     labels = _merge(cores, _settle(cores, labels, fewest), fewest, is_counted=k is not None)
     labels = _drop_small(cores, labels, fragments, fewest)
-    if count_clusters(labels) < fewest:
+    if k is not None and count_clusters(labels) < k:
         return _overcluster(points, k, seed, seedings, report)
     for _ in range(2):
         spread = _spread(cores, labels)
@@ -177,7 +177,7 @@ def _join_parts(cores: Cores, labels: np.ndarray) -> np.ndarray:
 
 def _keep_disjoint(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """Return the pairs that no earlier one of them shares a cluster with."""
-    kept = []
+    kept: list[tuple[int, int]] = []
     for pair in pairs:
         if set(pair).isdisjoint(chain.from_iterable(kept)):
             kept.append(pair)

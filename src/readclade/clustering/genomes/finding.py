@@ -167,7 +167,7 @@ def _gather_cores(layout, linkage: Linkage, roots, groups: Groups, sequences, id
     counts = np.column_stack([place[mine], np.maximum(stretch, 1), groups.fragments[mine]])
     counts = gather_rows(comm, counts, everywhere=False)
     vectors = gather_rows(comm, groups.vectors[mine], everywhere=False)
-    if comm.rank:
+    if total is None:  # this is not rank 0
         return None
     order = counts[:, 0].argsort()
     pairs, places = np.unique(rows[:, 0], return_inverse=True)

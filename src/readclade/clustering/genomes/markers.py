@@ -53,7 +53,7 @@ def _scan(codes, offsets, groups, table, words, owners, found):
             continue
         for read in (2 * i, 2 * i + 1):
             runs[:] = 0
-            known = codon = 0
+            known, codon = 0, np.int64(0)
             for position in range(offsets[read], offsets[read + 1]):
                 code = np.int64(codes[position])
                 if code > 3:

@@ -144,8 +144,8 @@ def count_places(cores: Cores, first: np.ndarray, second: np.ndarray) -> int:
     Groups with links to the other cluster are at one place where they are linked to one another.
     """
     between = cores.links[first][:, second]
-    touched = [np.flatnonzero(side)[between.sum(axis=axis) > 0] for side, axis in ((first, 1), (second, 0))]
-    touched = np.concatenate(touched)
+    parts = [np.flatnonzero(side)[between.sum(axis=axis) > 0] for side, axis in ((first, 1), (second, 0))]
+    touched = np.concatenate(parts)
     return connected_components(cores.links[touched][:, touched], directed=False)[0] if len(touched) else 0
 
 

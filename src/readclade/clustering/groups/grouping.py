@@ -195,10 +195,10 @@ def _run_level(layout: Layout, links: list[np.ndarray], ends: _Ends, state, best
         _find_first(ends.a, ends.b, firsts)
         nodes = np.flatnonzero(firsts >= 0)
         delivery = Delivery(comm, layout.owner(ends.roots[nodes]))
-        candidates = [delivery.send(column[firsts[nodes]]) for column in links[:4]]
+        strengths, ties, first, second = (delivery.send(column[firsts[nodes]]) for column in links[:4])
         local = layout.local(delivery.send(ends.roots[nodes]))
         wins = np.empty(len(local), bool)
-        _choose_best(local, *candidates, best, wins)
+        _choose_best(local, strengths, ties, first, second, best, wins)
         winners = firsts[nodes[delivery.reply(wins)]]
         # A link that won at both of its ends is there twice.
         winners, times = np.unique(winners, return_counts=True)

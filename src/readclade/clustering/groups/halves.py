@@ -48,7 +48,7 @@ def measure_halves(sequences: Sequences, reads: np.ndarray, d: int, embed: Embed
     for begin in range(0, len(long), _READS_AT_ONCE):
         rows = long[begin : begin + _READS_AT_ONCE]
         vectors = embed(_cut(sequences, reads[rows])).astype(np.float64).reshape(len(rows), 2, d)
-        known = vectors.any(axis=2).all(axis=1)
+        known = np.all(vectors.any(axis=2), axis=1)
         deviations[rows[known]] = (vectors[known, 0] - vectors[known, 1]) / 2
     return deviations
 

@@ -37,8 +37,8 @@ def take_linkage(layout: Layout, linked: LinkedFragments) -> Linkage:
     """Keep of linked fragments what clusters are made from. Collective."""
     links, inner = linked.links, linked.levels[0]
     crossing = inner[layout.local(links.first)] != look_up(layout, links.second, inner)
-    kept = (getattr(links, name)[crossing] for name, _ in _LINKS)
-    return Linkage(linked.levels, linked.multiplicities, *kept, linked.rule.is_short)
+    first, second, consistency = (getattr(links, name)[crossing] for name, _ in _LINKS)
+    return Linkage(linked.levels, linked.multiplicities, first, second, consistency, linked.rule.is_short)
 
 
 def load_linkage(
@@ -51,14 +51,20 @@ def load_linkage(
     """
     names = {number: f"links-{number:05d}" for number in range(layout.comm.rank, shards, layout.comm.size)}
     if checkpoints.have_all(list(names.values())):
-        saved = run_on_each(layout.comm, lambda: [checkpoints.load(name) for name in names.values()])
+
+        def load(name: str) -> dict[str, np.ndarray]:
+            arrays = checkpoints.load(name)
+            assert arrays is not None  # every rank has seen the files
+            return arrays
+
+        saved = run_on_each(layout.comm, lambda: [load(name) for name in names.values()])
 
         def join(key: str, kind: type) -> np.ndarray:
             return np.concatenate([np.zeros(0, kind), *(one[key] for one in saved)])
 
         levels = [join(f"level{level}", np.int64) for level in range(_LEVELS)]
-        links = (join(name, kind) for name, kind in _LINKS)
-        return Linkage(levels, join("multiplicities", np.float32), *links, is_short), True
+        first, second, consistency = (join(name, kind) for name, kind in _LINKS)
+        return Linkage(levels, join("multiplicities", np.float32), first, second, consistency, is_short), True
     linkage = make()
     for number, name in names.items():
         bounds = layout.firsts[number : number + 2]

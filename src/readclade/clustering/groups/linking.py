@@ -146,7 +146,8 @@ def _weigh(
 ) -> tuple[Links, np.ndarray]:
     """Return this rank's links and repelled pairs. Collective."""
     neighbours = _SHORT_NEIGHBOURS if rule.is_short else _LONG_NEIGHBOURS
-    parts = [_join_short(np.zeros(1, np.int64), *np.zeros((2, 0), np.uint64), layout.ids)]
+    none = np.zeros(0, np.uint64)
+    parts = [_join_short(np.zeros(1, np.int64), none, none, layout.ids)]
     for rows in buckets.iterate_rows(neighbours, budget):
         ids = layout.ids[rows.begin : rows.end]
         if rule.is_short:

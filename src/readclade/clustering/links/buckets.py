@@ -245,7 +245,7 @@ class SharedBuckets:
         # Of each rank and chunk, where its entries lie among those that arrived here.
         wanted = np.concatenate([[0], np.cumsum(swap_counts(comm, entries))]).reshape(-1)
         received = self._delivery.received
-        self._owners = self._delivery = None
+        del self._owners, self._delivery  # large, and no longer needed
         assert wanted[-1] == received.sum()
         for chunk in range(number):
             segments = [(wanted[rank * number + chunk], wanted[rank * number + chunk + 1]) for rank in range(comm.size)]

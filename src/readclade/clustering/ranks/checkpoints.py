@@ -60,7 +60,7 @@ class Checkpoints:
     def save(self, name: str, **arrays: np.ndarray) -> None:
         """Save arrays under a name; the file appears when it is whole. Not collective."""
         with replace_when_done(self._folder / f"{name}.npz") as temporary, open(temporary, "wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, allow_pickle=False, **arrays)
 
     def have_all(self, names: list[str]) -> bool:
         """Return whether every name of all ranks was saved. Collective."""

@@ -37,7 +37,7 @@ def run_on_each(comm: MPI.Comm, function: Callable[[], T]) -> T:
         RankError: the error of the lowest rank that failed. Other exceptions than ReadcladeError pass through: they
             are bugs, and `python -m mpi4py` aborts all ranks for them.
     """
-    result, failure = None, None
+    failure = None
     try:
         result = function()
     except ReadcladeError as error:
