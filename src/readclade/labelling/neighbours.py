@@ -4,7 +4,7 @@ Everything is measured in units of the scatter within a genome, in the space of 
 the method and its reasons.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 import faiss
@@ -76,7 +76,7 @@ class ReferenceSpace:
         self._owners, self._places, self._of = owners[kept], places[kept], species_of[owners[kept]]
         self._search = faiss.IndexFlatL2(windows.shape[1])
         self._search.add(self._windows)
-        self._controls: dict[int, Counter[int]] = {}
+        self._controls: dict[int, dict[int, float]] = {}
         self._limits = self._set_limits()
 
     def _set_limits(self):
@@ -114,13 +114,13 @@ class ReferenceSpace:
                 limits[:, rank] = limits[:, -1]
         return limits
 
-    def get_control(self, number: int) -> Counter[int]:
+    def get_control(self, number: int) -> dict[int, float]:
         """Return how the windows of a species vote when their own place in their genome does not: species -> share."""
         if number not in self._controls:
             mine = np.flatnonzero(self._of == number)
             mine = mine[:: max(1, len(mine) // _CONTROLS)]
             most = min(self.neighbours + 2 * _VICINITY_TILES, len(self._windows))
-            votes: Counter[int] = Counter()
+            votes: defaultdict[int, float] = defaultdict(float)
             for window, found in zip(mine, self._search.search(self._windows[mine], most)[1], strict=True):
                 near = (self._owners[found] == self._owners[window]) & (
                     np.abs(self._places[found] - self._places[window]) < _VICINITY_TILES
@@ -131,7 +131,7 @@ class ReferenceSpace:
             # A species of few windows says little about itself: take some perfect votes for granted.
             votes[number] += self.neighbours
             total = sum(votes.values())
-            self._controls[number] = Counter({voter: share / total for voter, share in votes.items()})
+            self._controls[number] = {voter: share / total for voter, share in votes.items()}
         return self._controls[number]
 
     def count_votes(self, vectors: np.ndarray, weights: np.ndarray) -> dict[int, float]:
@@ -154,7 +154,7 @@ class ReferenceSpace:
         )
         candidates = [int(i) for i in np.argsort(-votes, kind="stable")[:_MOST_CANDIDATES] if votes[i] > 0]
         controls = [self.get_control(candidate) for candidate in candidates]
-        expected = np.array([[control[voter] for control in controls] for voter in candidates])
+        expected = np.array([[control.get(voter, 0.0) for control in controls] for voter in candidates])
         shares = nnls(expected, votes[candidates])[0]
         shares /= max(1.0, shares.sum())
         return {i: float(share) for i, share in zip(candidates, shares, strict=True) if share > 0}

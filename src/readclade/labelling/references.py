@@ -186,7 +186,7 @@ def index_references(
         ThreadPoolExecutor(threads) as pool,
     ):
         while batch := list(islice(numbered, threads)):
-            for tiles, reference in pool.map(lambda item: embed_reference(*item, embedder), batch):
+            for tiles, reference in pool.map(lambda item: embed_reference(item[0], item[1], embedder), batch):
                 writer.write_table(tiles, row_group_size=len(tiles))
                 indexed.append(reference)
             if len(indexed) % max(1, len(references) // 20) < len(batch) or len(indexed) == len(references):
