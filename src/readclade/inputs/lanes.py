@@ -64,8 +64,9 @@ def write_lanes(path: Path, sample: str, table: LaneTable) -> None:
     folder = path.parent.resolve()
 
     def relate(file: str | None) -> str | None:
-        inside = file not in (None, INTERLEAVED) and Path(file).is_relative_to(folder)
-        return str(Path(file).relative_to(folder)) if inside else file
+        if file is None or file == INTERLEAVED or not Path(file).is_relative_to(folder):
+            return file
+        return str(Path(file).relative_to(folder))
 
     lanes = [
         {"fq1": relate(lane.fq1), "fq2": relate(lane.fq2), "origins": origins}
@@ -86,12 +87,13 @@ def read_lanes(path: Path) -> LaneTable:
     """
     folder = Path(path).absolute().parent
 
-    def find(file: str | None) -> str | None:
-        return file if file in (None, INTERLEAVED) or "://" in file else str(folder / file)
+    def find(file: str) -> str:
+        return file if file == INTERLEAVED or "://" in file else str(folder / file)
 
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-        lanes = [Lane(find(lane["fq1"]), find(lane["fq2"])) for lane in content["lanes"]]
+        files = [(lane["fq1"], lane["fq2"]) for lane in content["lanes"]]
+        lanes = [Lane(find(fq1), None if fq2 is None else find(fq2)) for fq1, fq2 in files]
         return LaneTable(lanes, [lane["origins"] for lane in content["lanes"]], content.get("cleaning"))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(

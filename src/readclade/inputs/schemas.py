@@ -74,7 +74,7 @@ def describe(schema: dict) -> str:
         }
         limits = [("minimum", "at least"), ("exclusiveMinimum", "more than"), ("maximum", "at most")]
         bounds = " and ".join(f"{text} {schema[key]}" for key, text in limits if key in schema)
-        words = f"{kinds.get(schema.get('type'), 'a value')}{' of ' + bounds if bounds else ''}"
+        words = f"{kinds.get(schema.get('type', ''), 'a value')}{' of ' + bounds if bounds else ''}"
     return words + (f" ({schema['description']})" if "description" in schema else "")
 
 

@@ -69,7 +69,7 @@ class _Row:
     line: int
     cells: dict[str, str]
 
-    def fail(self, message: str, remedy: str) -> NoReturn:
+    def fail(self, message: str, remedy: str | None) -> NoReturn:
         raise InputError(message, path=self.path, line=self.line, remedy=remedy)
 
     def find_reads(self, column: str, seen: dict[str, int], lookup: Lookup | None) -> str:

@@ -93,9 +93,9 @@ def read_manifest(path: str | PathLike[str]) -> Manifest:
         raise InputError(f"cannot be read: {error.strerror}", path=path, remedy="run `embed` for this sample") from None
     except ValueError as error:
         raise InputError(f"is not JSON: {error}", path=path, remedy="delete it and run `embed` again") from None
-    for error in Validator(load_schema("manifest")).iter_errors(value):
+    for flaw in Validator(load_schema("manifest")).iter_errors(value):
         raise InputError(
-            f"is no manifest of shards: {error.json_path}: {error.message[:200]}",
+            f"is no manifest of shards: {flaw.json_path}: {flaw.message[:200]}",
             path=path,
             remedy="give a manifest.json that `embed` wrote, or delete it and run `embed` again",
         )
