@@ -50,8 +50,9 @@ def draw_sample(sample: SampleReport, colours: dict[str, str], dots_per_inch: in
     if len(objective) > 1:
         fall = f"Line chart of the objective, from {objective[0]:.6g} to {objective[-1]:.6g} in {len(objective)} steps."
         images["objective"] = draw_objective(objective, fall)
-    if sample.assignments.confusion is not None and sample.assignments.confusion.any():
-        images["genomes"] = _draw_confusion(sample)
+    confusion = sample.assignments.confusion
+    if confusion is not None and confusion.any():
+        images["genomes"] = _draw_confusion(sample, confusion)
     if sample.strata:
         images["strata"] = _draw_strata(sample)
     return images
@@ -118,9 +119,8 @@ def _draw_clusters(sample: SampleReport, colours: dict[str, str]) -> Image:
     )
 
 
-def _draw_confusion(sample: SampleReport) -> Image:
+def _draw_confusion(sample: SampleReport, counts: np.ndarray) -> Image:
     """Draw the genomes in the order of their best clusters, so that agreement lies on the diagonal."""
-    counts = sample.assignments.confusion
     kept = np.sort(np.argsort(-counts.sum(axis=1), kind="stable")[:MOST_BARS])
     totals = np.maximum(counts.sum(axis=1), 1)
     order = sorted(kept.tolist(), key=lambda row: (counts[row, :-1].argmax() if counts.shape[1] > 1 else 0, row))

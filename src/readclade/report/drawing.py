@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -19,6 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter
+from matplotlib.typing import RcKeyType
 from PIL import Image as PillowImage
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
@@ -36,7 +38,7 @@ OTHER = "#BFB3A2"  # taxa beyond the palette
 _INK = "#24303A"
 FEWEST_FOR_TSNE = 30
 MOST_LABELS = 24
-_STYLE = {
+_STYLE: dict[RcKeyType, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": "#7A858F",
     "axes.grid": True,
@@ -131,7 +133,7 @@ def draw_maps(places: np.ndarray, panels: dict[str, list[Dots]], alt: str, dots_
     columns = 4
     inches = 0.3 + 0.2 * -(-len(legend) // columns)
     with use_style():
-        figure = Figure(figsize=(10.4, 5.2 + inches), layout="none")
+        figure = Figure(figsize=(10.4, 5.2 + inches), layout="none")  # type: ignore[arg-type]  # "none" is documented
         bottom = inches / (5.2 + inches)
         for number, (title, panel) in enumerate(panels.items()):
             axes = figure.add_axes((0.005 + 0.5 * number, bottom, 0.49, 0.95 - bottom), xticks=[], yticks=[])
@@ -143,13 +145,15 @@ def draw_maps(places: np.ndarray, panels: dict[str, list[Dots]], alt: str, dots_
             # In a mixed order no class covers another one.
             order = np.random.default_rng(0).permutation(len(places))
             size = np.clip(12000 / max(len(places), 1), 2.5, 40)
-            axes.scatter(*places[order].T, s=size, c=colours[order], linewidths=0, alpha=0.8)
+            axes.scatter(places[order, 0], places[order, 1], s=size, c=colours[order], linewidths=0, alpha=0.8)
             # More labels than these, or labels of a few dots, would cover the map.
             for dots in sorted(panel, key=lambda dots: -len(dots.rows))[:MOST_LABELS]:
                 if dots.label and len(dots.rows) * 200 >= max(len(places), 1):
                     _write_at_middle(axes, places[dots.rows], clean_label(dots.label, 24))
-        dot = {"marker": "o", "linestyle": ""}
-        handles = [Line2D([], [], color=colour, label=clean_label(name, 40), **dot) for name, colour in legend]
+        handles = [
+            Line2D([], [], color=colour, label=clean_label(name, 40), marker="o", linestyle="")
+            for name, colour in legend
+        ]
         if handles:
             style = {"handletextpad": 0.2, "columnspacing": 1.2, "fontsize": 8.5}
             figure.legend(handles=handles, loc="lower center", ncols=min(columns, len(handles)), **style)
@@ -183,7 +187,7 @@ def draw_stacks(stacks: dict[str, list[Bar]], legend: Sequence[Bar], axis: str, 
         columns = 4
         inches = 0.1 + 0.2 * -(-len(legend) // columns)
         height = 0.6 + 0.4 * len(stacks) + inches
-        figure = Figure(figsize=(10.4, height), layout="none")
+        figure = Figure(figsize=(10.4, height), layout="none")  # type: ignore[arg-type]  # "none" is documented
         bottom = (inches + 0.5) / height
         axes = figure.add_axes((0.13, bottom, 0.85, 1 - bottom - 0.05))
         for row, stack in enumerate(stacks.values()):
@@ -223,10 +227,10 @@ def draw_reads(reads: ReadPlan, alt: str) -> Image:
         shares = np.asarray(reads.gc.counts).reshape(-1, 2).sum(axis=1)
         gc.stairs(shares, np.linspace(0, 100, len(shares) + 1), fill=True, color=PALETTE[2])
         gc.set(title="GC content", xlabel="% G and C of a read", xlim=(0, 100))
-        counts = np.array(reads.qualities.counts or [0]) / 1e6
-        qualities.bar(np.arange(len(counts)), counts, width=0.9, color=PALETTE[1])
+        millions = np.array(reads.qualities.counts or [0]) / 1e6
+        qualities.bar(np.arange(len(millions)), millions, width=0.9, color=PALETTE[1])
         qualities.xaxis.set_major_locator(MaxNLocator(integer=True))
-        qualities.set_xlim(-1, max(len(counts), 41))
+        qualities.set_xlim(-1, max(len(millions), 41))
         qualities.set(title="Base quality", xlabel="Phred score", ylabel="million bases")
         for axes in (lengths, gc):
             axes.yaxis.set_major_formatter(EngFormatter(sep=""))

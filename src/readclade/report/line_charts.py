@@ -1,6 +1,6 @@
 """The line charts of the report."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ class Panel:
     title: str
     axis: str
     ticks: Sequence[str]
-    lines: dict[str, Sequence[float]]
+    lines: Mapping[str, Sequence[float]]
 
 
 def draw_objective(objective: np.ndarray, alt: str) -> Image:
