@@ -217,7 +217,7 @@ def to_row(usage: Usage) -> list[float]:
 
 def from_row(row) -> Usage:
     """Return what `to_row` was given."""
-    return Usage(*(type(field.default)(value) for field, value in zip(fields(Usage), row, strict=True)))
+    return Usage(*(type(nothing)(value) for nothing, value in zip(astuple(Usage()), row, strict=True)))
 
 
 def _make(kind, name: str, description: str, labels: dict[str, str]):

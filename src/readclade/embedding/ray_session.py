@@ -72,18 +72,18 @@ def _start_ray(actors: int, address: str | None) -> None:
             num_cpus=actors,
             include_dashboard=False,
             object_store_memory=100 * 2**20,  # shards do not pass through it: nearly the smallest will do
-            logging_level="error",
+            logging_level=logging.ERROR,
         )
     else:
         # A submitted job has brought both with it, and Ray refuses to be told twice.
         is_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
         package = {"py_modules": [str(Path(__file__).parents[1])], "env_vars": get_shared_variables()}
-        ray.init(address=address, runtime_env=None if is_job else package, logging_level="error")
+        ray.init(address=address, runtime_env=None if is_job else package, logging_level=logging.ERROR)
 
 
 def _get_cause(error: BaseException) -> BaseException:
     """Return the error that the user can mend from under Ray's wrappers, or the error itself."""
-    cause = error
+    cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ReadcladeError) and not isinstance(cause, ray.exceptions.RayError):
             return cause
