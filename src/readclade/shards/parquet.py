@@ -65,6 +65,7 @@ def write_shard(path: Path, embedded: Iterable[tuple[Batch, np.ndarray]], d: int
                 rows += count
                 bases += batch.bases
         size, checksum = temporary.stat().st_size, hash_file(temporary)
+    assert first_fragment is not None  # no shard is planned without fragments
     return Shard(Path(path).name, rows, bases, size, checksum, first_fragment)
 
 

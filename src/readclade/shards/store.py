@@ -38,4 +38,4 @@ def _get_checksum(location: str) -> str | None:
     if not is_s3(location):
         return locations.get_sha256(location)
     info = locations.find(location)
-    return info and info.sha256
+    return None if info is None else info.sha256

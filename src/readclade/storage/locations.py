@@ -109,7 +109,7 @@ class Lookup:
         return dict(listed) if len(listed) <= _MOST_LISTED else None
 
 
-def open_read(location: str | os.PathLike[str], etag: str | None = None) -> BinaryIO:
+def open_read(location: str | os.PathLike[str], etag: str | None = None) -> io.BufferedReader:
     """Open a file for reading; the stream seeks.
 
     Args:
@@ -125,8 +125,9 @@ def open_read(location: str | os.PathLike[str], etag: str | None = None) -> Bina
 
 def stop_reading_ahead(stream: BinaryIO, end: int) -> None:
     """Tell a stream of `open_read` that what lies from an offset on will not be read."""
-    if isinstance(getattr(stream, "raw", None), ObjectReader):
-        stream.raw.stop = end
+    raw = getattr(stream, "raw", None)
+    if isinstance(raw, ObjectReader):
+        raw.stop = end
 
 
 def get_read_error(stream: BinaryIO) -> InputError | None:

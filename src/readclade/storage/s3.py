@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from readclade.errors import InputError
 from readclade.storage.s3_client import SCHEME, call, get_status, split_url
@@ -97,10 +98,10 @@ def upload_file(path: Path, url: str, sha256: str) -> None:
     bucket, key = split_url(url)
     size = path.stat().st_size
     part_bytes = max(_PART_BYTES, -(-size // _MOST_PARTS))
-    target = {"Bucket": bucket, "Key": key}
+    target: dict[str, Any] = {"Bucket": bucket, "Key": key}
     upload = call("create_multipart_upload", url, **target, Metadata={"sha256": sha256})["UploadId"]
     try:
-        parts = []
+        parts: list[dict[str, Any]] = []
         digest = hashlib.sha256()
         with path.open("rb") as file:
             # An empty file is one empty part: S3 completes no upload without any.
@@ -144,7 +145,7 @@ def _abort(bucket: str, key: str, upload: str, url: str) -> None:
 def abort_uploads(prefix: str) -> int:
     """Remove the parts of uploads below a prefix that nobody will complete; return how many uploads there were."""
     bucket, key = split_url(prefix)
-    arguments = {"Bucket": bucket, "Prefix": key}
+    arguments: dict[str, Any] = {"Bucket": bucket, "Prefix": key}
     count = 0
     while True:
         page = call("list_multipart_uploads", prefix, **arguments)

@@ -107,15 +107,20 @@ def call(operation: str, url: str, patience: float | None = None, **arguments) -
     patience = get_patience() if patience is None else patience
     backoff = wait_exponential(0.25, max=8) + wait_random(0, 1)
 
+    def get_left(state: RetryCallState) -> float:
+        elapsed = state.seconds_since_start
+        assert elapsed is not None  # an attempt has ended
+        return patience - elapsed
+
     def tell(state: RetryCallState) -> None:
-        if state.attempt_number > 2:  # shorter trouble is nothing to tell
-            left = patience - state.seconds_since_start
-            _log.warning("%s: %s; trying again for %.0f s", url, _describe(state.outcome.exception()), left)
+        if state.attempt_number > 2 and state.outcome is not None:  # shorter trouble is nothing to tell
+            what = _describe(state.outcome.exception())
+            _log.warning("%s: %s; trying again for %.0f s", url, what, get_left(state))
 
     retrying = Retrying(
         retry=retry_if_exception(is_transient),
         stop=stop_after_delay(patience),
-        wait=lambda state: min(backoff(state), patience - state.seconds_since_start),
+        wait=lambda state: min(backoff(state), get_left(state)),
         before_sleep=tell,
         reraise=True,
     )
@@ -126,7 +131,7 @@ def call(operation: str, url: str, patience: float | None = None, **arguments) -
         raise explain(error, url, operation, time.monotonic() - started) from error
 
 
-def is_transient(error: Exception) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Return whether the same call may succeed later: the service was away, busy, or cut the connection."""
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
@@ -189,7 +194,7 @@ def _get_code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-def _describe(error: Exception) -> str:
+def _describe(error: BaseException | None) -> str:
     if isinstance(error, ClientError):
         return f"{_get_code(error)}: {error.response.get('Error', {}).get('Message', '')}"
     return str(error).partition("\n")[0]

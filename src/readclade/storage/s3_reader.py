@@ -3,8 +3,9 @@
 import io
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -34,9 +35,9 @@ def read_blocks(
     bucket, key = split_url(url)
     failing_since = None
     while end is None or begin < end:
-        version = {"IfMatch": f'"{etag}"'} if etag else {}
+        version: dict[str, Any] = {"IfMatch": f'"{etag}"'} if etag else {}
         # An empty object has no range: the whole is asked for without one.
-        part = {"Range": f"bytes={begin}-{'' if end is None else end - 1}"} if begin or end else {}
+        part: dict[str, Any] = {"Range": f"bytes={begin}-{'' if end is None else end - 1}"} if begin or end else {}
         answer = call("get_object", url, Bucket=bucket, Key=key, **part, **version)
         etag = answer["ETag"].strip('"')
         end = begin + answer["ContentLength"]
@@ -95,7 +96,7 @@ class ObjectReader(io.RawIOBase):
         self._info = info
         self._position = 0
         self._begin, self._block = 0, b""
-        self._ahead = None  # (begin, future)
+        self._ahead: tuple[int, Future[bytes]] | None = None  # the block that begins there
         self._pool = ThreadPoolExecutor(1)
 
     @property
