@@ -184,6 +184,7 @@ def _send_to_root(comm: MPI.Comm, table: pa.Table | None, owner: int) -> pa.Tabl
     if owner == 0:
         return table if comm.rank == 0 else None
     if comm.rank == owner:
+        assert table is not None  # who owns a table has it
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema) as stream:
             stream.write_table(table)

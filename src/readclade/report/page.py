@@ -130,7 +130,7 @@ def write_report(
     """
     config = check_config(config)
     date = provenance.get_date()
-    samples = []
+    samples: list[SampleReport] = []
     for sample in _gather_samples(table, folders, config["report"]["map_fragments"], processes):
         samples.append(sample)
         _log.info(f"{sample.name}: {sample.fragments:,} fragments in {len(sample.clusters)} clusters")

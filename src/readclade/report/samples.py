@@ -121,10 +121,12 @@ def gather_sample(sample: Sample, folders: Folders, most_on_map: int) -> SampleR
         raise tables.fail(message, manifest_path, "embed")
     model = read_clusters(folder / "cluster/clusters.h5", manifest.d)
     clusters = [cluster for cluster in read_taxa(folder / "taxa.tsv", model.sizes) if cluster.size]
-    truth, genome_names = None, []
+    truth = None
+    genome_names: list[str] = []
     if sample.truth:
         origins = read_binning(Path(sample.truth), sample.name).bins
-        genome_names, codes = np.unique(list(origins.values()), return_inverse=True)
+        names, codes = np.unique(list(origins.values()), return_inverse=True)
+        genome_names = [str(name) for name in names]
         truth = (pa.array(list(origins), pa.string()), codes)
     ids = choose_fragments(manifest.fragments, most_on_map)
     vectors = read_vectors(manifest, store.get_location(manifest, manifest_path), ids)
@@ -146,7 +148,7 @@ def gather_sample(sample: Sample, folders: Folders, most_on_map: int) -> SampleR
         evaluation={row["metric"]: row["value"] for row in metrics},
         genomes=tables.read_rows(genomes, ("genome",), "evaluate") if sample.truth and genomes.exists() else [],
         strata=_read_strata(strata) if sample.truth and strata.exists() else [],
-        genome_names=[str(name) for name in genome_names],
+        genome_names=genome_names,
         run_times=[
             (stage, read_run_time(folders.logs / stage / f"{sample.name}.benchmark.tsv"))
             for stage in _list_stages(reads, bool(sample.truth))

@@ -43,7 +43,7 @@ def write_bins(plan: ReadPlan, assignments: Path, out: Path) -> dict[str, int]:
             )
             for record, mate in _iterate_fragments(plan):
                 name, cluster = next(rows, (None, None))
-                if name != get_fragment_name(record):
+                if cluster is None or name != get_fragment_name(record):
                     raise InputError(
                         f"has '{name}' where the reads have '{get_fragment_name(record)}'",
                         path=assignments,
