@@ -67,11 +67,11 @@ def _resolve(lane: Lane, platform: str, fetch: Callable[[str], str]) -> list[Sou
     if not is_run(lane.fq1):
         return [_make_source(entry) if is_downloaded(entry) else entry for entry in lane.paths]
     run = resolve_run(lane.fq1, platform, lane.fq2 == INTERLEAVED, fetch)
-    size = format_bytes(sum(file.size for file in run.files))
+    size = format_bytes(sum(file.size or 0 for file in run.files))
     _log.info(f"{run.accession}: {'pairs' if len(run.files) == 2 else 'one file'}, {size}")
     for file in run.unpaired:
         _log.info(
-            f"{run.accession}: leaves out {hide_query(file.url)} ({format_bytes(file.size)}), reads without "
+            f"{run.accession}: leaves out {hide_query(file.url)} ({format_bytes(file.size or 0)}), reads without "
             "their mates; give its address a row of its own to use them"
         )
     return list(run.files)
@@ -80,4 +80,4 @@ def _resolve(lane: Lane, platform: str, fetch: Callable[[str], str]) -> list[Sou
 def _make_source(entry: str) -> Source:
     check_url(entry)
     address, checksum = split_checksum(entry)
-    return Source(address, **checksum)
+    return Source(address, checksum.get("md5"), checksum.get("sha256"))

@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
@@ -82,7 +82,7 @@ def find_figures(log: str) -> dict[str, str]:
 
 def write_figures(figures: Mapping[str, float | str], path: str | os.PathLike[str]) -> None:
     """Write figures as a table of one row; an empty file where there are none."""
-    rows = [figures.keys(), figures.values()] if figures else []
+    rows: list[Iterable[float | str]] = [figures.keys(), figures.values()] if figures else []
     write_atomically(Path(path), "".join("\t".join(map(str, row)) + "\n" for row in rows))
 
 

@@ -128,7 +128,7 @@ def embed_remotely(
                 _log.info(f"joined the job {job_id} at {address}, which is {status}")
             return _follow_job(server, job_id, address, patience_s, metrics)
         except Interrupted as interrupted:
-            if job_id is not None:
+            if server is not None and job_id is not None:
                 _stop_job(server, job_id, address)
             return 128 + interrupted.signum
 
@@ -230,8 +230,8 @@ def _follow_job(server: JobServer, job_id: str, address: str, patience_s: float,
         return 0
     message = (job.message or "").strip()
     # After an exit code Ray repeats the end of the log.
-    told = message if job.driver_exit_code is None else message.splitlines()[0]
-    _log.info(f"the job {job_id} has {job.status}: {told}")
+    cause = message if job.driver_exit_code is None else message.splitlines()[0]
+    _log.info(f"the job {job_id} has {job.status}: {cause}")
     code = job.driver_exit_code or 1
     return code if code > 0 else 128 - code
 
