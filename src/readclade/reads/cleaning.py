@@ -249,6 +249,7 @@ def _find_hits(lane: Lane, platform: str, remove: str | None, threads: int, temp
             [*command, *lane.paths], stdout=subprocess.PIPE, stderr=log, text=True, errors="replace"
         ) as process:
             try:
+                assert process.stdout is not None  # it is a pipe
                 yield _select_hits(process.stdout)
             except BaseException:
                 process.kill()
@@ -263,7 +264,8 @@ def _select_hits(paf: Iterator[str]) -> Iterator[str]:
 
     Source: PAF, https://github.com/lh3/miniasm/blob/master/PAF.md; columns 1 to 4 are name, length, begin and end.
     """
-    last, name, spans, length = None, None, [], 0
+    last, name, length = None, None, 0
+    spans: list[tuple[int, int]] = []
     for line in paf:
         read, size, begin, end = line.split("\t", 4)[:4]
         if read != name:

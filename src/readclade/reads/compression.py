@@ -6,6 +6,7 @@ byte.
 """
 
 import bz2
+import io
 import sys
 from collections.abc import Callable
 from typing import BinaryIO
@@ -38,7 +39,7 @@ def find_compression(head: bytes) -> str:
 class MemberStream:
     """The decompressed bytes of all members of a bzip2 or zstd file, from its beginning."""
 
-    def __init__(self, file: BinaryIO, compression: str):
+    def __init__(self, file: BinaryIO | io.RawIOBase, compression: str):
         """Take an open file; `compression` is "bzip2" or "zstd"."""
         self._file = file
         self._make = _DECOMPRESSORS[compression]

@@ -6,7 +6,6 @@ or bzip2 file that was validated before.
 
 import io
 import json
-import shutil
 from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -16,7 +15,7 @@ from isal import igzip
 
 from readclade.errors import InputError
 from readclade.reads.compression import MAGIC_BYTES, MemberStream, find_compression
-from readclade.reads.streams import HashedFile, RangeStream, TrackedStream
+from readclade.reads.streams import HashedFile, RangeStream, SeekableStream, TrackedStream
 from readclade.storage import locations
 
 _BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
@@ -35,7 +34,7 @@ def get_compression(path: str) -> str:
     return answer
 
 
-def _open(path: str, etag: str | None = None) -> tuple[BinaryIO, str]:
+def _open(path: str, etag: str | None = None) -> tuple[io.BufferedReader, str]:
     """Open a file at its beginning, and tell its compression."""
     try:
         file = locations.open_read(path, etag)
@@ -80,8 +79,8 @@ def open_stream(path: str, etag: str | None = None) -> TrackedStream:
         path: local path or s3://bucket/key.
         etag: on S3, the version that it must be; None for any.
     """
-    file, compression = _open(path, etag)
-    file = HashedFile(file)
+    raw, compression = _open(path, etag)
+    file = HashedFile(raw)
     if compression == "gzip":
         return TrackedStream(igzip.open(file, "rb"), path, file, compression, _check_bgzip_end)
     if compression:
@@ -108,6 +107,7 @@ def open_range(path: str, begin: int, end: int, index: str | None, etag: str | N
         index: the seek index of a compressed file (`write_seek_index`); None reads from the beginning.
         etag: on S3, the version that it must be; None for any.
     """
+    stream: SeekableStream
     file, compression = _open(path, etag)
     if compression == "zstd" and index is not None:
         file.close()
@@ -118,14 +118,16 @@ def open_range(path: str, begin: int, end: int, index: str | None, etag: str | N
     elif compression == "zstd":
         stream = MemberStream(file, compression)
     elif compression == "bzip2":
-        stream = rapidgzip.IndexedBzip2File(_choose_source(path, file), parallelization=1)
+        indexed = rapidgzip.IndexedBzip2File(_choose_source(path, file), parallelization=1)
         if index is not None:
             offsets = json.loads(locations.read_bytes(index))
-            stream.set_block_offsets({int(at): offset for at, offset in offsets.items()})
+            indexed.set_block_offsets({int(at): offset for at, offset in offsets.items()})
+        stream = indexed
     else:
-        stream = rapidgzip.open(_choose_source(path, file), parallelization=1)
+        indexed = rapidgzip.open(_choose_source(path, file), parallelization=1)
         if index is not None:
-            stream.import_index(io.BytesIO(locations.read_bytes(index)))
+            indexed.import_index(io.BytesIO(locations.read_bytes(index)))
+        stream = indexed
     return TrackedStream(RangeStream(stream, begin, end), path, file, compression)
 
 
@@ -146,7 +148,9 @@ def write_seek_index(path: str, index: str, threads: int = 1, etag: str | None =
     compression = get_compression(path)
     if compression == "zstd":
         with locations.open_read(path, etag) as file, igzip.open(index, "wb", compresslevel=1) as copy:
-            shutil.copyfileobj(MemberStream(file, compression), copy, 1 << 20)
+            stream = MemberStream(file, compression)
+            while block := stream.read(1 << 20):
+                copy.write(block)
         path, index, etag = index, index + INDEX_SUFFIXES["gzip"], None
     buffer = bytearray(1 << 22)
     with locations.open_read(path, etag) as file:

@@ -50,7 +50,8 @@ def read_batches(plan: ReadPlan, index: int, folder: str | PathLike[str]) -> Ite
     reader = None
     try:
         with FragmentReader(lane, (fastq.open_range(*each) for each in ranges)) as reader:
-            names, sequences, mates, qualities, mate_qualities = columns = [], [], [], [], []
+            columns: list[list] = [[], [], [], [], []]
+            names, sequences, mates, qualities, mate_qualities = columns
             bases = 0
             for record, mate in reader:
                 names.append(get_fragment_name(record))
@@ -89,12 +90,12 @@ def _changed(path: str, what: str) -> InputError:
 
 def _make_batch(first_fragment: int, names, sequences, mates, qualities, mate_qualities) -> Batch:
     sums = np.zeros(len(names))
-    bases = 0
+    bases = np.zeros(len(names), np.int64)
     for column in (qualities, mate_qualities):
         if column:
             letters, offsets = get_letters(pa.array(column, pa.string()))
             _sum_errors(letters, offsets, _ERROR_OF_QUALITY, sums)
-            bases = bases + np.diff(offsets)
+            bases += np.diff(offsets)
     with np.errstate(invalid="ignore"):
         error_rates = (sums / bases).astype(np.float32)
     return Batch(

@@ -6,7 +6,7 @@ dnaio parses. It tells records but not their offsets, which the streams below it
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import PurePosixPath
-from typing import Self
+from typing import BinaryIO, Self, cast
 
 import dnaio
 
@@ -134,7 +134,7 @@ def _out_of_step(path: str, other: str, number: int, message: str) -> InputError
 def _read_records(stream: TrackedStream, path: str) -> Iterator[dnaio.SequenceRecord]:
     try:
         # 1 MiB keeps the share of Python in reading small; dnaio grows the buffer for a longer record.
-        yield from dnaio.FastqReader(stream, buffer_size=1 << 20)
+        yield from dnaio.FastqReader(cast(BinaryIO, stream), buffer_size=1 << 20)  # it calls read and close
     except dnaio.FastqFormatError as error:
         line = stream.find_non_ascii() if error.line is None else error.line
         raise InputError(

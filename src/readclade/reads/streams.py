@@ -6,7 +6,7 @@ import io
 import zlib
 from collections import deque
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import Protocol
 
 from isal import isal_zlib
 
@@ -14,13 +14,19 @@ from readclade.errors import InputError
 from readclade.reads.compression import DamagedError
 from readclade.storage import locations
 
-_DECOMPRESSION_ERRORS = (EOFError, gzip.BadGzipFile, isal_zlib.error, zlib.error, DamagedError)
+_DECOMPRESSION_ERRORS: tuple[type[Exception], ...] = (
+    EOFError,
+    gzip.BadGzipFile,
+    isal_zlib.error,  # type: ignore[assignment]  # isal types its class of errors as one error
+    zlib.error,
+    DamagedError,
+)
 
 
 class HashedFile(io.RawIOBase):
     """A file that is read once, from its beginning, and hashed meanwhile: on S3, a second pass would cost as much."""
 
-    def __init__(self, file: BinaryIO):
+    def __init__(self, file: io.BufferedReader):
         super().__init__()
         self._file = file
         self._digest = hashlib.sha256()
@@ -133,10 +139,18 @@ class TrackedStream:
             self._file.close()
 
 
+class SeekableStream(Protocol):
+    """What all streams of decompressed bytes can do."""
+
+    def read(self, size: int, /) -> bytes: ...
+    def seek(self, offset: int, /) -> object: ...
+    def close(self) -> None: ...
+
+
 class RangeStream:
     """The bytes [begin, end) of a seekable stream."""
 
-    def __init__(self, stream, begin: int, end: int):
+    def __init__(self, stream: SeekableStream, begin: int, end: int):
         stream.seek(begin)
         self._stream, self._left = stream, end - begin
 

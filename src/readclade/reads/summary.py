@@ -128,7 +128,7 @@ def _scan_lane(
     begin = (0,) * len(paths)
     bases = shard_fragments = shard_size = 0
     first_fragment = shards[-1].first_fragment + shards[-1].fragments if shards else 0
-    batches = [([], []) for _ in paths]  # per file: sequences, qualities
+    batches: list[tuple[list, list]] = [([], []) for _ in paths]  # per file: sequences, qualities
     batch_bases = batched = 0
     started = told = time.monotonic()
 
