@@ -45,9 +45,10 @@ demo: $(RUN_ENV) ## run the demo community and print its figures and where the r
 
 test: lint unit mpi workflow faults ## run every check that needs no system package
 
-lint: $(DEV_ENV) ## check the style of Python and Snakemake code
+lint: $(DEV_ENV) ## check the style and the types of the code
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m mypy
 	.venv/bin/snakefmt --check Snakefile rules
 	.venv/bin/snakemake --lint $(DEMO)
 
@@ -99,7 +100,7 @@ bench: $(RUN_ENV) ## measure the speed of the embedding, and compare readclade w
 	PYTHONPATH=src $(PY) benchmarks/compare_peers.py --time-limit 300
 
 clean: ## remove what runs and tests have written; .venv and .venv-* stay
-	rm -rf demo/run .snakemake .pytest_cache .ruff_cache infra/build
+	rm -rf demo/run .snakemake .mypy_cache .pytest_cache .ruff_cache infra/build
 	find . -name __pycache__ -not -path './.venv*/*' -prune -exec rm -rf {} +
 
 $(PY):
