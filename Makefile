@@ -112,6 +112,7 @@ $(PY):
 $(RUN_ENV): | $(PY)
 	$(PIP_INSTALL) --no-deps -r requirements/run.txt
 	@$(COMPILE)
+	PYTHONPATH=src $(PY) scripts/compile_loops.py
 	@rm -f .venv/run-*.stamp .venv/dev-*.stamp && touch $@
 
 $(CPU_ENV): $(RUN_ENV)
