@@ -19,6 +19,7 @@ from readclade.embedding.job import ShardEmbedder, embed_reads
 from readclade.errors import ConfigError, InputError
 from readclade.inputs.tables import Lane
 from readclade.reads.summary import summarise_reads
+from readclade.shards import identity
 from readclade.shards.manifest import Manifest, read_manifest
 
 SHARDS = 5
@@ -251,7 +252,7 @@ def test_embed_reads_change_remakes_all_and_removes_stale_shards(
     if change == "reads":
         reads = fetch(tmp_path, 100, skip=10)
     elif change == "code":
-        monkeypatch.setattr(job, "hash_file", lambda path: path.name)
+        monkeypatch.setattr(identity, "hash_file", lambda path: path.name)
     elif change == "revision":
         monkeypatch.setattr(KmerEmbedder, "revision", "next")
     else:
