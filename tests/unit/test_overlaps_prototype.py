@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "benchmarks/overlaps"
+# Compilation takes half a minute, and nothing of the workflow hangs on it.
+pytestmark = pytest.mark.slow
+
 NAMES = ("packing", "trim", "align", "errors", "pairs", "scaffold", "long_reads", "sim", "evaluate", "run_pairs")
 
 
