@@ -13,7 +13,7 @@ import pytest
 from readclade.errors import ConfigError, InputError
 from readclade.results.cami import read_binning
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import compare_peers  # noqa: E402

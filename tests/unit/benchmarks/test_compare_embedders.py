@@ -7,7 +7,7 @@ import pytest
 
 from readclade.errors import ConfigError
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 from compare_embedders import parse_embedder
 
 

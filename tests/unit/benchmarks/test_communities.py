@@ -21,7 +21,7 @@ import pytest
 from readclade.errors import ConfigError, InputError, ReadcladeError
 from readclade.inputs.tables import read_references, read_samples
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "benchmarks/communities"
 RANKS = ["d", "p", "c", "o", "f", "g", "s"]
 SEEDS = range(8)
