@@ -1,9 +1,9 @@
 """Phase 1 on a remote Ray cluster: submit the job once, follow it to its end, stop it, or find it again.
 
-The library and the scripts travel with the job, so that the cluster needs only the packages of envs/embed.yaml. A
-job's name comes from all that decides its shards and from the place that they go to. Whoever asks for the same shards
-again, after a lost connection or with a restarted Snakemake, therefore finds the job that runs instead of starting a
-second one beside it.
+The library and the scripts travel with the job, so that the cluster needs only the packages of envs/embed.yaml, or
+of envs/networks.yaml. A job's name comes from all that decides its shards and from the place that they go to. Whoever
+asks for the same shards again, after a lost connection or with a restarted Snakemake, therefore finds the job that runs
+instead of starting a second one beside it.
 """
 
 import contextlib
