@@ -48,7 +48,7 @@ if [[ ! -f $release/.installed ]]; then
     if [[ -n $(find "$wheels" -name '*.whl' -print -quit 2> /dev/null) ]]; then
         export PIP_NO_INDEX=1 PIP_FIND_LINKS=$wheels
     fi
-    make --directory "$release" --silent install PYTHON=python3.11 || fail "the packages of $release/requirements/run.txt could not be installed"
+    make --directory "$release" --silent install PYTHON=python3.11 || fail "the packages of $release/requirements/run.txt could not be installed, or the loops not compiled: see above"
     touch "$release/.installed"
 fi
 
