@@ -3,9 +3,9 @@
 Example, from the repository root:
     PYTHONPATH=src .venv/bin/python benchmarks/dnabert2_speed.py --reads 200
 
-Takes a GPU where there is one, else one core of the CPU. The weights are random, of the real size (117 million
-parameters), which says nothing about the vectors and all about the time; the reads are the demo's, as single reads on
-one strand. Lines of `figure, value, remark`:
+Needs `make networks` or `make networks-gpu`. Takes a GPU where there is one, else one core of the CPU. The weights are
+random, of the real size (117 million parameters), which says nothing about the vectors and all about the time; the
+reads are the demo's, as single reads on one strand. Lines of `figure, value, remark`:
   products   the network's matrix products alone, each of its own shape
   squares    matrix products of a size that suits the device: what "the matrix rate" is on a GPU
   embedder   reads through the embedder, tokenizing included; in turns with the products, so that each ratio is of one

@@ -4,10 +4,11 @@ Example, from the repository root, after communities/fetch_genomes.py:
     PYTHONPATH=src .venv/bin/python benchmarks/measure_embedders.py --genomes ~/genomes --split test \\
         --presets long-5kb-3x genera-2x --seeds 1 2 --out docs/embedders.tsv
 
-Each community is made, and for each embedder clustered twice by the scripts as the workflow runs them (k: auto): with
-d values in its shards, and with all D. The other columns are those of compare_embedders.py, which says what they are.
-A run that was stopped goes on where it was; the table is printed for a page, medians over the seeds, with what d values
-cost beside all D after `cluster`: the mean over the seeds and the worst of them.
+Needs `make networks`, for lshvec. Each community is made, and for each embedder clustered twice by the scripts as the
+workflow runs them (k: auto): with d values in its shards, and with all D. The other columns are those of
+compare_embedders.py, which says what they are. A run that was stopped goes on where it was; the table is printed for a
+page, medians over the seeds, with what d values cost beside all D after `cluster`: the mean over the seeds and the
+worst of them.
 """
 
 import logging

@@ -7,9 +7,9 @@ Examples, from the repository root, on a machine with two idle cores, or better 
 Runs of one and of two actors alternate, and the fastest of each counts: what else the machine does only adds time. The
 time of the actors is from the order of the shards, their loading included, to the last shard. What happens once a
 sample whatever the number of actors is apart: the start and the end of the program and of Ray, the check of the reads;
-the whole command's ratio, without Ray's start, is printed too. dnabert2 has random weights of the real size. The cores
-that other programs took are printed beside each run; where they are more than a few hundredths, the ratio tells of them
-and not of readclade. Exits 1 where the ratio misses the aim.
+the whole command's ratio, without Ray's start, is printed too. dnabert2 needs `make networks`, and has random weights
+of the real size. The cores that other programs took are printed beside each run; where they are more than a few
+hundredths, the ratio tells of them and not of readclade. Exits 1 where the ratio misses the aim.
 """
 
 import argparse
@@ -19,7 +19,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-from dnabert2_speed import write_model
 from embed_speed import run_script, write_reads
 
 AIM = 0.55
@@ -60,6 +59,8 @@ def main() -> None:
         run_script(folder, "fetch_reads.py", *options, "--shard-bases", bases)
         options = ["--embedder", arguments.embedder]
         if arguments.embedder == "dnabert2":
+            from dnabert2_speed import write_model  # here: kmer does without torch
+
             write_model(folder, 12)
             options += ["--weights", folder, "--strands", "one"]
         measure(folder, 2, options)  # fits the projection
