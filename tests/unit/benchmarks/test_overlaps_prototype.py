@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-FOLDER = Path(__file__).parents[2] / "benchmarks/overlaps"
+FOLDER = Path(__file__).parents[3] / "benchmarks/overlaps"
 # Compilation takes half a minute, and nothing of the workflow hangs on it.
 pytestmark = pytest.mark.slow
 
