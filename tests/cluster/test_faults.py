@@ -117,6 +117,7 @@ def test_rank_that_exits_1_ends_the_job(fault, mend):
     mend(project, CLUSTERS, "--notemp")
 
 
+@pytest.mark.slow
 def test_cancelled_job_is_reported(fault, slurm, mend):
     project = fault(STUCK)
     process, job = start_stuck(project, slurm)
@@ -126,6 +127,7 @@ def test_cancelled_job_is_reported(fault, slurm, mend):
     mend(project, CLUSTERS, "--notemp")
 
 
+@pytest.mark.slow
 def test_ctrl_c_cancels_the_job(fault, slurm, mend):
     project = fault(STUCK)
     process, _ = start_stuck(project, slurm)
@@ -189,6 +191,7 @@ def start_embedding(fetched, store, bucket, tmp_path):
     return start
 
 
+@pytest.mark.slow
 def test_s3_that_is_restarted_delays_the_embedding(start_embedding, store, finish):
     project, process = start_embedding("s3-restarted")
     store.kill()
@@ -197,6 +200,7 @@ def test_s3_that_is_restarted_delays_the_embedding(start_embedding, store, finis
     finish(project, SHARDS)
 
 
+@pytest.mark.slow
 def test_actor_that_is_killed_is_replaced(start_embedding, head, store, finish):
     project, process = start_embedding("actor-killed")
     actors = [

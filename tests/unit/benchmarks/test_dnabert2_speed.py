@@ -4,7 +4,10 @@ import os
 import subprocess
 import sys
 
+import pytest
 
+
+@pytest.mark.slow
 def test_dnabert2_speed_prints_every_figure(repository):
     command = [sys.executable, repository / "benchmarks/dnabert2_speed.py", "--layers", "1", "--reads", "24"]
     environment = os.environ | {"PYTHONPATH": str(repository / "src"), "CUDA_VISIBLE_DEVICES": ""}

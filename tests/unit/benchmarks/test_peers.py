@@ -227,6 +227,7 @@ def test_choose_samples_refuses_a_sample_without_truth(tmp_path, write_fastq):
             compare_peers.choose_samples(path, names)
 
 
+@pytest.mark.slow
 def test_kmeans_peers_on_a_cut_of_the_demo(tmp_path, repository, take_reads, write_fastq):
     """From the table of samples to the page, with a tool that is not there."""
     table = ["sample\tfq1\tfq2\tplatform\ttruth"]
