@@ -20,6 +20,7 @@ ELSEWHERE = {"make test": "targets=(cluster workflow unit test)", "make amber": 
 DEMO = "--profile profiles/local --directory demo/run --configfile demo/config.yaml"
 # The order in which the examples of the scripts build on each other.
 SCRIPTS = [
+    "compile_loops",
     "download_reads",
     "clean_reads",
     "fetch_reads",
