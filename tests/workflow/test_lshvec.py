@@ -14,6 +14,7 @@ pytestmark = pytest.mark.workflow
 CONFIG = {"embedder": {"name": "lshvec", "d": 16, "lshvec": {"k": 6, "bits": 8, "bases": 100_000, "epochs": 1}}}
 
 
+@pytest.mark.slow
 def test_lshvec_runs_to_the_labels_and_has_nothing_left_to_do(fresh):
     done = fresh.run(config=CONFIG)
     assert done.returncode == 0, done.stdout + done.stderr
