@@ -110,7 +110,7 @@ def get_embedder_options():
 
 
 def get_env(name):
-    """Return the conda environment of a rule that embeds: the one of that name for kmer, the networks' for all others."""
+    """Return the conda environment for what embeds, of that name for kmer and the networks' for all others."""
     return f"../envs/{name if config['embedder']['name'] == 'kmer' else 'networks'}.yaml"
 
 
