@@ -4,10 +4,10 @@ PYTHON ?= python3
 PY := .venv/bin/python
 UV := uv==0.13.9
 PYTEST_ARGS ?=
-# Set: targets may run side by side (make -j), each with its tests in one process.
+# Set: targets may run side by side (make -j), each with its tests in one process but for the longest, `workflow`.
 SIDE_BY_SIDE ?=
 # Tests of one file share what they set up, so a file stays in one process; MPI tests fill the cores by themselves.
-PARALLEL := $(if $(SIDE_BY_SIDE),,-n 2 --dist loadfile)
+PARALLEL := -n 2 --dist loadfile
 DEMO := --directory demo/run --configfile demo/config.yaml
 
 # A stamp carries its lock's checksum, so a changed lock is installed again however the file's date came about.
@@ -53,7 +53,7 @@ lint: $(DEV_ENV) ## check the style and the types of the code
 	.venv/bin/snakemake --lint $(DEMO)
 
 unit: $(DEV_ENV) ## test the library's modules one by one
-	$(PY) -m pytest $(PARALLEL) $(PYTEST_ARGS) tests/unit
+	$(PY) -m pytest $(if $(SIDE_BY_SIDE),,$(PARALLEL)) $(PYTEST_ARGS) tests/unit
 
 mpi: $(DEV_ENV) ## test the clustering on several MPI ranks
 	$(PY) -m pytest $(PYTEST_ARGS) tests/mpi
