@@ -2,7 +2,8 @@
 
 import numba
 import numpy as np
-from packing import U, get_oriented
+
+from readclade.clustering.links.packing import U, get_oriented
 
 
 @numba.njit(cache=True)

@@ -2,8 +2,9 @@
 
 import numba
 import numpy as np
-from packing import U, count_mismatches
 from scipy.stats import poisson
+
+from readclade.clustering.links.packing import U, count_mismatches
 
 
 @numba.njit(cache=True)

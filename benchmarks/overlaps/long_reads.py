@@ -3,8 +3,9 @@
 import numba
 import numpy as np
 from align import count_edits, orient
-from packing import U, mix
 from scipy.stats import norm
+
+from readclade.clustering.links.packing import U, mix
 
 # Columns of an overlap: two reads, the lower first; whether the second is reversed; anchors, edits, and both stretches.
 A, B, REVERSED, HITS, EDITS, A0, A1, B0, B1 = range(9)

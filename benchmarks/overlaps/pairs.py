@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numba
 import numpy as np
-from packing import U, count_mismatches, mix
 from scipy.stats import poisson
+
+from readclade.clustering.links.packing import U, count_mismatches, mix
 
 KEPT = 3  # verified overlaps remembered at each end
 _LOW = U(0xFFFFFFFF)

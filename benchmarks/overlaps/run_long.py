@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from evaluate import Timer, describe_links, describe_pieces, find_main_genomes, show
 from long_reads import A, B, correct_for_coincidence, find_overlaps, make_chains
-from packing import pack_reads
 from sim import load_reads
 
 from readclade.cli import make_parser, run
+from readclade.clustering.links.packing import pack_reads
 
 
 def count_true_overlaps(reads, least):

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from errors import estimate_pair_errors
 from evaluate import Timer, describe_links, describe_pieces, find_main_genomes, show
-from packing import pack_reads
 from pairs import (
     KEPT,
     PairOverlaps,
@@ -26,6 +25,7 @@ from sim import load_reads
 from trim import trim
 
 from readclade.cli import make_parser, run
+from readclade.clustering.links.packing import pack_reads
 
 COMPARED = 60  # bases of a true overlap that should be found
 

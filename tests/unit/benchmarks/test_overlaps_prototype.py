@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from readclade.clustering.links.packing import pack_reads
+
 FOLDER = Path(__file__).parents[3] / "benchmarks/overlaps"
 # Compilation takes half a minute, and nothing of the workflow hangs on it.
 pytestmark = pytest.mark.slow
 
-NAMES = ("packing", "trim", "align", "errors", "pairs", "scaffold", "long_reads", "sim", "evaluate", "run_pairs")
+NAMES = ("trim", "align", "errors", "pairs", "scaffold", "long_reads", "sim", "evaluate", "run_pairs")
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,7 @@ def test_count_edits_is_the_edit_distance(modules, n, m):
     x = rng.integers(0, 4, 10 + n).astype(np.uint8)
     y = np.concatenate([x[10:], rng.integers(0, 4, m).astype(np.uint8)])[:m]
     y[::7] = (y[::7] + 1) % 4
-    words, begins, _ = modules["packing"].pack_reads(np.concatenate([x, y]), np.array([0, len(x), len(x) + m]))
+    words, begins, _ = pack_reads(np.concatenate([x, y]), np.array([0, len(x), len(x) + m]))
     scratch = [np.empty(shape, np.uint64) for shape in ((4, 3), 3, 3)]
     edits = modules["align"].count_edits(words, 10, n, words[begins[1] :], 0, m, *scratch)
     assert edits == count_edits_plainly(x[10:], y)
@@ -84,7 +86,7 @@ def test_pairs_do_not_depend_on_the_strand(modules, genomes, reverse):
 
 def test_long_reads_make_pure_long_chains(modules, genomes):
     reads = modules["sim"].simulate("long", genomes, seed=1, depths=np.array([20.0, 12.0]))
-    words, begins, lengths = modules["packing"].pack_reads(reads["codes"], reads["offsets"])
+    words, begins, lengths = pack_reads(reads["codes"], reads["offsets"])
     overlaps, _ = modules["long_reads"].find_overlaps(words, begins, lengths, k=17, density=0.07)
     made = modules["long_reads"].make_chains(overlaps, lengths)
     assert made["sample"] == pytest.approx(0.05, rel=0.25)

@@ -30,12 +30,12 @@ def _pack(codes, offsets, words, begins):
     begins[len(offsets) - 1] = at
 
 
-def pack_reads(codes, offsets):
+def pack_reads(codes: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pack reads, each from a word of its own; base j stands in bits 2 j and 2 j + 1.
 
     Args:
         codes: (bases,) uint8, A C G T as 0 to 3; what is above becomes 0.
-        offsets: (reads + 1,) where each read begins.
+        offsets: (reads + 1,) int64, where each read begins.
 
     Returns:
         The words, with two to spare, the (reads + 1,) word where each read begins, and the (reads,) int32 lengths.
@@ -104,7 +104,7 @@ def count_mismatches(words, begin_a, n_a, rev_a, from_a, begin_b, n_b, rev_b, fr
 
 @numba.njit(cache=True)
 def mix(x):
-    """Return the hash of a k-mer, which spreads over all 64 bits."""
+    """Return the splitmix64 finaliser of a 64-bit number (Steele et al. 2014)."""
     x = (x ^ (x >> U(30))) * U(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> U(27))) * U(0x94D049BB133111EB)
     return x ^ (x >> U(31))
