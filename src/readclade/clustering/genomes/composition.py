@@ -56,7 +56,8 @@ def count_words(sequences: Sequences, groups: np.ndarray, count: int) -> np.ndar
         groups: (n,) int64, group of each fragment, 0 .. count - 1, or -1 for none.
     """
     counts = np.zeros((count, WORDS), np.int32)
-    _count_words(sequences.codes, sequences.offsets, groups, counts)
+    for block in sequences.blocks():
+        _count_words(block.codes, block.offsets, groups[block.begin : block.end], counts)
     return counts
 
 
@@ -108,7 +109,9 @@ def score_fragments(sequences: Sequences, wanted: np.ndarray, models: np.ndarray
     """
     steps = np.ascontiguousarray(np.rint(models.T * SCORE_STEPS).astype(np.int64))
     scores = np.zeros((len(sequences), len(models)), np.int64)
-    _score(sequences.codes, sequences.offsets, wanted, steps, scores)
+    for block in sequences.blocks():
+        rows = slice(block.begin, block.end)
+        _score(block.codes, block.offsets, wanted[rows], steps, scores[rows])
     return scores
 
 

@@ -13,8 +13,8 @@ from mpi4py import MPI
 
 from readclade.clustering.genomes.codons import add_codon, make_codon_table
 from readclade.clustering.links.buckets import sort_run
+from readclade.clustering.links.packing import mix
 from readclade.clustering.links.sequences import Sequences
-from readclade.clustering.links.sketches import mix
 from readclade.clustering.ranks.communicator import gather_rows
 
 _AMINO_ACIDS = 8  # of a word
@@ -81,15 +81,18 @@ def sample_words(comm: MPI.Comm, sequences: Sequences, groups: np.ndarray) -> np
     own = int(sequences.lengths[groups >= 0].sum())
     density = min(_MOST_DENSITY, _WORDS / max(comm.allreduce(own), 1))
     threshold = np.uint64(int(density * 2**64))
-    room = int(2 * own * density) + 4096  # both strands have words, and stops leave some of this free
-    while True:
-        (words, spellings), owners = np.empty((2, room), np.uint64), np.empty(room, np.int64)
-        arguments = (sequences.codes, sequences.offsets, groups, make_codon_table(), threshold)
-        count = _scan(*arguments, words, spellings, owners)
-        if count <= room:
-            break
-        room = count  # the same words over and over
-    rows = _sort_once(words[:count].view(np.int64), spellings[:count].view(np.int64), owners[:count])
+    parts = [np.zeros((3, 0), np.int64)]
+    for block in sequences.blocks():
+        rows = groups[block.begin : block.end]
+        room = int(2 * len(block.codes) * density) + 4096  # both strands have words, and stops leave some of this free
+        while True:
+            words, spellings, owners = np.empty(room, np.uint64), np.empty(room, np.uint64), np.empty(room, np.int64)
+            count = _scan(block.codes, block.offsets, rows, make_codon_table(), threshold, words, spellings, owners)
+            if count <= room:
+                break
+            room = count  # the same words over and over
+        parts.append(np.stack([words[:count].view(np.int64), spellings[:count].view(np.int64), owners[:count]]))
+    rows = _sort_once(*np.concatenate(parts, axis=1))
     return rows if comm.size == 1 else _sort_once(*gather_rows(comm, rows, everywhere=False).T)
 
 

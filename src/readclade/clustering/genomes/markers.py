@@ -82,7 +82,9 @@ def find_markers(comm: MPI.Comm, sequences: Sequences, groups: np.ndarray, count
     """
     words, owners = load_markers()
     found = np.zeros((count, owners.max() + 1), bool)
-    _scan(sequences.codes, sequences.offsets, groups, make_codon_table(), words, owners, found)
+    for block in sequences.blocks():
+        rows = groups[block.begin : block.end]
+        _scan(block.codes, block.offsets, rows, make_codon_table(), words, owners, found)
     total = np.zeros_like(found)
     comm.Reduce(found, total, op=MPI.LOR)
     return total

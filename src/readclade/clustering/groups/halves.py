@@ -55,8 +55,8 @@ def measure_halves(sequences: Sequences, reads: np.ndarray, d: int, embed: Embed
 
 def _cut(sequences: Sequences, reads: np.ndarray) -> pa.StringArray:
     """Return the first and the second half of each read, one after the other."""
-    begins, ends = sequences.offsets[2 * reads], sequences.offsets[2 * reads + 1]
-    codes = np.concatenate([sequences.codes[begin:end] for begin, end in zip(begins, ends, strict=True)])
-    lengths = np.stack([(ends - begins) // 2, (ends - begins + 1) // 2], axis=1)
+    codes, offsets = sequences.decode(reads)
+    ends = offsets[::2]  # no read has a mate
+    lengths = np.stack([np.diff(ends) // 2, (np.diff(ends) + 1) // 2], axis=1)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     return pa.StringArray.from_buffers(2 * len(reads), pa.py_buffer(offsets), pa.py_buffer(_LETTERS[codes]))

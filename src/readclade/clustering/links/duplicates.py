@@ -3,8 +3,8 @@
 import numba
 import numpy as np
 
+from readclade.clustering.links.packing import mix
 from readclade.clustering.links.sequences import Sequences
-from readclade.clustering.links.sketches import mix
 from readclade.clustering.ranks.exchange import Delivery, Layout
 
 _LETTERS = 24
@@ -50,7 +50,9 @@ def find_representatives(layout: Layout, sequences: Sequences) -> np.ndarray:
         (n,) int64 ids.
     """
     prints, known = np.zeros(len(sequences), np.uint64), np.zeros(len(sequences), bool)
-    _fingerprint(sequences.codes, sequences.offsets, prints, known)
+    for block in sequences.blocks():
+        rows = slice(block.begin, block.end)
+        _fingerprint(block.codes, block.offsets, prints[rows], known[rows])
     comm = layout.comm
     representatives = layout.ids.copy()
     delivery = Delivery(comm, (prints[known] % np.uint64(comm.size)).astype(np.int64))

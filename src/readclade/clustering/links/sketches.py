@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
+from readclade.clustering.links.packing import mix
 from readclade.clustering.links.sequences import Sequences
 
 ORDINAL_BITS = 11
@@ -78,14 +79,6 @@ class Sketch:
 
 
 @numba.njit(cache=True)
-def mix(x):
-    """Return the splitmix64 finaliser of a 64-bit number (Steele et al. 2014)."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
-@numba.njit(cache=True)
 def _sketch(codes, offsets, ids, wanted, k, threshold, is_short, hashes, places, begins):
     """Write the entries as far as the arrays reach; return how many there are."""
     mask = (np.uint64(1) << np.uint64(2 * k)) - np.uint64(1)
@@ -136,13 +129,20 @@ def sketch_reads(sequences: Sequences, ids: np.ndarray, wanted: np.ndarray, rule
         ids: (n,) int64 ids of the fragments, below 2^32.
         wanted: (n,) bool.
     """
-    begins = np.empty(len(ids) + 1, np.int64)
-    # Nearly always enough; where a read repeats a kept k-mer for ever, the second turn knows the number.
-    count = int(1.05 * rule.density * len(sequences.codes)) + 1000
-    while True:
-        hashes, places = np.empty(count, np.uint64), np.empty(count, np.uint64)
-        arrays = (sequences.codes, sequences.offsets, ids, wanted)
-        found = _sketch(*arrays, rule.k, np.uint64(rule.threshold), rule.is_short, hashes, places, begins)
-        if found <= count:
-            return Sketch(hashes[:found], places[:found], begins)
-        count = found
+    begins = np.zeros(len(ids) + 1, np.int64)
+    hashes, places = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)]
+    for block in sequences.blocks():
+        rows = slice(block.begin, block.end)
+        found = np.empty(block.end - block.begin + 1, np.int64)
+        arrays = (block.codes, block.offsets, ids[rows], wanted[rows])
+        # Nearly always enough; where a read repeats a kept k-mer for ever, the second turn knows the number.
+        count = int(1.05 * rule.density * len(block.codes)) + 1000
+        while True:
+            room = np.empty((2, count), np.uint64)
+            count = _sketch(*arrays, rule.k, np.uint64(rule.threshold), rule.is_short, *room, found)
+            if count <= room.shape[1]:
+                break
+        begins[block.begin + 1 : block.end + 1] = begins[block.begin] + found[1:]
+        hashes.append(room[0, :count].copy())
+        places.append(room[1, :count].copy())
+    return Sketch(np.concatenate(hashes), np.concatenate(places), begins)

@@ -94,8 +94,7 @@ def test_fragments_that_are_not_wanted_have_no_entries(reads):
 
 
 def test_no_fragments():
-    nothing = Sequences(np.zeros(0, np.uint8), np.zeros(1, np.int64))
-    result = sketch_reads(nothing, np.zeros(0, np.int64), np.zeros(0, bool), EVERY)
+    result = sketch_reads(encode_sequences([]), np.zeros(0, np.int64), np.zeros(0, bool), EVERY)
     assert result.begins.tolist() == [0]
     assert len(result.hashes) == len(result.places) == 0
 
