@@ -23,7 +23,7 @@ from readclade.clustering.genomes.kmeans import run_kmeans
 from readclade.clustering.genomes.lattice import Points
 from readclade.clustering.groups.calibration import Calibration, fit_calibration
 from readclade.clustering.groups.linking import LinkedFragments, link_fragments
-from readclade.clustering.groups.pooling import measure_deviations, pool_groups
+from readclade.clustering.groups.pooling import are_apart, pool_groups
 from readclade.clustering.links.sequences import Sequences, encode_sequences
 from readclade.clustering.ranks.exchange import Layout
 from readclade.clustering.ranks.progress import Progress
@@ -76,12 +76,14 @@ def cluster_groups(vectors, known, layout: Layout, linked: LinkedFragments, leng
     data = (vectors, lengths, known, linked.multiplicities)
     groups = pool_groups(layout, roots, *data)
     parts = pool_groups(layout, linked.levels[0] if linked.rule.is_short else layout.ids, *data)
-    deviations = measure_deviations(layout, parts, groups, roots)
-    inside = (parts.fragments > 0) & ~np.isnan(deviations[:, 0])
+    outer = roots[parts.ids]
+    inside = are_apart(layout, parts, groups, outer)
+    deviations = parts.vectors.look_up(parts.ids[inside]) - groups.vectors.look_up(outer[inside])
     used = groups.fragments > 0
-    calibration = fit_calibration(groups.vectors[used], groups.bases[used], deviations[inside], parts.bases[inside], 16)
+    means = groups.vectors.look_up(groups.ids[used])
+    calibration = fit_calibration(means, groups.bases[used], deviations, parts.bases[inside], 16)
     labels = np.full(len(known), -1)
-    labels[groups.ids[used]] = cluster(calibration, groups.vectors[used], groups.bases[used], k)
+    labels[groups.ids[used]] = cluster(calibration, means, groups.bases[used], k)
     return labels[roots]
 
 

@@ -1,9 +1,11 @@
 """The job's data: the shards of its manifests, and what one rank holds of them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from readclade.clustering.links.sequences import Sequences, encode_sequences
 from readclade.errors import InputError
@@ -32,7 +34,7 @@ class LocalFragments:
     """The n fragments of one rank's shards.
 
     Attributes:
-        embeddings: (n, d) float32.
+        embeddings: (n, d) float16, as exact as `embed` makes them.
         bases: (n,) int64.
         known: (n,) bool, marks the fragments whose embedding says something.
         error_rates: (n,) float32, NaN where unknown.
@@ -84,18 +86,26 @@ def load_fragments(entries: list[Entry], d: int) -> LocalFragments:
     Raises:
         InputError: a shard is missing, damaged, of another form, or holds embeddings that are no numbers.
     """
-    embeddings, tables = [np.zeros((0, d), np.float32)], []
-    errors = [np.zeros(0, np.float32)]
-    for entry in entries:
-        table = read_shard(entry.manifest, entry.shard, entry.folder, _COLUMNS)
-        vectors = get_embeddings(table, entry.manifest.d)
-        if not np.isfinite(vectors).all():
-            raise InputError(
-                "holds embeddings that are no numbers", path=entry.folder / entry.shard.file, remedy="run `embed` again"
-            )
-        embeddings.append(vectors)
-        errors.append(table.column("error_rate").to_numpy())
-        tables.append(table.select(["sequence", "mate"]))
-    sequences = encode_sequences(tables)
-    joined = np.concatenate(embeddings)
-    return LocalFragments(joined, sequences.lengths, np.any(joined, axis=1), np.concatenate(errors), sequences)
+    count = sum(entry.shard.rows for entry in entries)
+    embeddings, error_rates = np.empty((count, d), np.float16), np.empty(count, np.float32)
+    known = np.empty(count, bool)
+
+    def read_all() -> Iterator[pa.Table]:
+        end = 0
+        for entry in entries:
+            table = read_shard(entry.manifest, entry.shard, entry.folder, _COLUMNS)
+            rows = slice(end, end := end + len(table))
+            with np.errstate(over="ignore"):
+                embeddings[rows] = get_embeddings(table, d)
+            if not np.isfinite(embeddings[rows]).all():
+                raise InputError(
+                    "holds embeddings that are no numbers",
+                    path=entry.folder / entry.shard.file,
+                    remedy="run `embed` again",
+                )
+            known[rows] = embeddings[rows].any(axis=1)
+            error_rates[rows] = table.column("error_rate").to_numpy()
+            yield table
+
+    sequences = encode_sequences(read_all())
+    return LocalFragments(embeddings, sequences.lengths, known, error_rates, sequences)

@@ -18,11 +18,11 @@ from readclade.clustering.genomes.finding import Discovery, count_cores, discove
 from readclade.clustering.genomes.homology import TWO_RELATIVES
 from readclade.clustering.genomes.kmeans import run_kmeans
 from readclade.clustering.genomes.lattice import Points
-from readclade.clustering.groups.calibration import fit_calibration
-from readclade.clustering.groups.halves import Embed, choose_half_embedder, measure_halves
+from readclade.clustering.groups.calibration import Calibration, fit_calibration
+from readclade.clustering.groups.halves import Embed, choose_half_embedder, have_halves, measure_halves
 from readclade.clustering.groups.linkage import Linkage, load_linkage, take_linkage
 from readclade.clustering.groups.linking import link_fragments
-from readclade.clustering.groups.pooling import Groups, draw_rows, measure_deviations, pool_groups
+from readclade.clustering.groups.pooling import Groups, are_apart, choose_rows, gather_by_id, pool_groups
 from readclade.clustering.inputs import Entry, LocalFragments, list_entries, load_fragments
 from readclade.clustering.links.sequences import Sequences
 from readclade.clustering.links.sketches import choose_sketch
@@ -148,8 +148,7 @@ def _cluster(layout: Layout, linkage: Linkage, local: LocalFragments, parameters
         roots, groups = _choose_groups(layout, linkage, data)
     deviations = _draw_deviations(layout, linkage, roots, groups, data, local.sequences, embed)
     useful = groups.fragments > 0
-    rows = np.column_stack([groups.bases[useful], groups.vectors[useful]]).astype(np.float64)
-    drawn = draw_rows(comm, groups.ids[useful], rows)
+    drawn = _draw_groups(comm, groups)
     calibration = None
     if comm.rank == 0:
         calibration = fit_calibration(
@@ -159,7 +158,7 @@ def _cluster(layout: Layout, linkage: Linkage, local: LocalFragments, parameters
     kind = "whitened: too little is linked to measure noise" if calibration.is_whitening else "calibrated"
     total = comm.allreduce(int(useful.sum()))
     note(f"{total:,} groups, {calibration.directions.shape[1]} directions, {kind}", 0.1)
-    points = Points(comm, calibration.to_lattice(groups.vectors[useful]), groups.bases[useful], groups.ids[useful])
+    points = Points(comm, _place_on_lattice(groups, calibration), groups.bases[useful], groups.ids[useful])
     if parameters.algorithm == "lsh":
         labels = _number_groups(layout, groups, roots, local.known)
         return Outcome(labels, roots, points, calibration)
@@ -205,6 +204,24 @@ def _choose_groups(layout: Layout, linkage: Linkage, data) -> tuple[np.ndarray, 
     return roots, groups
 
 
+def _draw_groups(comm: MPI.Comm, groups: Groups) -> np.ndarray:
+    """Return on every rank (m, 1 + d) a sample of the groups: bases and vector. Collective."""
+    rows = np.flatnonzero(groups.fragments > 0)
+    rows = rows[choose_rows(comm, groups.ids[rows])]
+    ids = groups.ids[rows]
+    return gather_by_id(comm, ids, np.column_stack([groups.bases[rows], groups.vectors.look_up(ids)]))
+
+
+def _place_on_lattice(groups: Groups, calibration: Calibration) -> np.ndarray:
+    """Return (u, r) int32, the lattice points of the groups of which something is known. Collective."""
+    points = np.empty((int((groups.fragments > 0).sum()), calibration.directions.shape[1]), np.int32)
+    end = 0
+    for vectors in groups.vectors.iterate():
+        points[end : end + len(vectors)] = calibration.to_lattice(vectors)
+        end += len(vectors)
+    return points
+
+
 def _draw_deviations(
     layout: Layout, linkage: Linkage, roots, groups: Groups, data, sequences: Sequences, embed: Embed | None
 ) -> np.ndarray:
@@ -215,14 +232,22 @@ def _draw_deviations(
     """
     inner = linkage.levels[0] if linkage.is_short else layout.ids
     parts = pool_groups(layout, inner, *data)
-    deviations = measure_deviations(layout, parts, groups, roots)
+    outer = roots[layout.local(parts.ids)]
+    apart = are_apart(layout, parts, groups, outer)
+    candidates = apart
     if embed and not linkage.is_short:
-        alone = np.isnan(deviations[:, 0]) & (parts.fragments > 0)
-        reads = layout.local(parts.ids[alone])
+        candidates = apart | ((parts.fragments > 0) & have_halves(sequences, layout.local(parts.ids)))
+    rows = np.flatnonzero(candidates)
+    rows = rows[choose_rows(layout.comm, parts.ids[rows])]
+    # Of a part that is its whole group this is nothing; its halves stand for it.
+    deviations = parts.vectors.look_up(parts.ids[rows]) - groups.vectors.look_up(outer[rows])
+    if embed and not linkage.is_short:
+        alone = ~apart[rows]
+        reads = layout.local(parts.ids[rows[alone]])
         deviations[alone] = measure_halves(sequences, reads, deviations.shape[1], embed)
-    useful = (parts.fragments > 0) & ~np.isnan(deviations[:, 0])
-    rows = np.column_stack([parts.bases[useful], deviations[useful]]).astype(np.float64)
-    return draw_rows(layout.comm, parts.ids[useful], rows)
+    useful = ~np.isnan(deviations[:, 0])
+    rows = rows[useful]
+    return gather_by_id(layout.comm, parts.ids[rows], np.column_stack([parts.bases[rows], deviations[useful]]))
 
 
 def _number_groups(layout: Layout, groups: Groups, roots: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -144,18 +144,15 @@ def _measure_groups(layout: Layout, labels, roots, points: Points, k: int) -> tu
     inside = labels >= 0
     place = layout.local(points.identifiers)
     own = labels[place]
-    sums = np.zeros((k, points.dim + 1), np.int64)
-    used = own >= 0
-    weighted = points.points[used].astype(np.int64) * points.weights[used, None]
-    np.add.at(sums, own[used], np.column_stack([weighted, points.weights[used]]))
-    sums = sum_integers(layout.comm, sums)
-    centroids = np.rint(sums[:, :-1] / np.maximum(sums[:, -1:], 1)).astype(np.int64)
+    sums, totals = points.sum_by_label(own, k)
+    centroids = np.rint(sums / np.maximum(totals, 1)).astype(np.int64)
     result = np.full((len(layout.ids), 2), np.nan)
     if k:
         result[place] = points.get_margins(centroids, own)
     result = look_up(layout, roots, result)
     result[~inside] = np.nan
-    return centroids, result[:, 0] / LATTICE_STEPS, result[:, 1] / LATTICE_STEPS
+    result /= LATTICE_STEPS
+    return centroids, result[:, 0], result[:, 1]
 
 
 def _describe_clusters(

@@ -84,12 +84,10 @@ def get_prior(both: np.ndarray) -> np.ndarray:
 
 
 @numba.njit(cache=True)
-def _score(codes, offsets, wanted, models, scores):
-    """Add up the models' logarithms over the words of each wanted fragment."""
+def _score(codes, offsets, groups, models, scores):
+    """Add up the models' logarithms over the words of each group's reads."""
     clusters = models.shape[1]
-    for i in range(len(wanted)):
-        if not wanted[i]:
-            continue
+    for i in range(len(groups)):
         for read in (2 * i, 2 * i + 1):
             word = 0
             known = 0
@@ -97,22 +95,26 @@ def _score(codes, offsets, wanted, models, scores):
                 word, known = _add_letter(word, known, np.int64(codes[position]))
                 if known >= WORD:
                     for cluster in range(clusters):
-                        scores[i, cluster] += models[word, cluster]
+                        scores[groups[i], cluster] += models[word, cluster]
 
 
-def score_fragments(sequences: Sequences, wanted: np.ndarray, models: np.ndarray) -> np.ndarray:
-    """Return (n, K) int64 log-likelihoods of each wanted fragment under each model, in 2^-12 nats; 0 for the others.
+def count_steps(models: np.ndarray) -> np.ndarray:
+    """Return (4096, K) int64, the logarithms of (K, 4096) models (`make_models`) in 2^-12 nats."""
+    return np.ascontiguousarray(np.rint(models.T * SCORE_STEPS).astype(np.int64))
+
+
+def add_scores(
+    sequences: Sequences, fragments: np.ndarray, groups: np.ndarray, steps: np.ndarray, scores: np.ndarray
+) -> None:
+    """Add to (G, K) int64 scores how likely fragments are under each model, in 2^-12 nats.
 
     Args:
-        wanted: (n,) bool.
-        models: (K, 4096) of `make_models`.
+        fragments: (m,) int64, which of the sequences.
+        groups: (m,) int64, the row of the scores that each adds to.
+        steps: of `count_steps`.
     """
-    steps = np.ascontiguousarray(np.rint(models.T * SCORE_STEPS).astype(np.int64))
-    scores = np.zeros((len(sequences), len(models)), np.int64)
-    for block in sequences.blocks():
-        rows = slice(block.begin, block.end)
-        _score(block.codes, block.offsets, wanted[rows], steps, scores[rows])
-    return scores
+    for block in sequences.blocks_of(fragments):
+        _score(block.codes, block.offsets, groups[block.begin : block.end], steps, scores)
 
 
 @numba.njit(cache=True)

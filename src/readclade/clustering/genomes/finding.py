@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from mpi4py import MPI
 
-from readclade.clustering.genomes.composition import SCORE_STEPS, count_words, make_models, score_fragments
+from readclade.clustering.genomes.composition import SCORE_STEPS, add_scores, count_steps, count_words, make_models
 from readclade.clustering.genomes.cores import Cores, make_link_matrix
 from readclade.clustering.genomes.discovery import find_clusters, set_remnants_apart
 from readclade.clustering.genomes.homology import find_homologs, measure_homology, sample_words
 from readclade.clustering.genomes.markers import find_markers
 from readclade.clustering.groups.calibration import Calibration
 from readclade.clustering.groups.linkage import Linkage
-from readclade.clustering.groups.pooling import Groups, sum_by_owner
+from readclade.clustering.groups.pooling import Groups, sum_by_group
 from readclade.clustering.links.sequences import Sequences
 from readclade.clustering.ranks.communicator import gather_rows, run_on_each, sum_integers
 from readclade.clustering.ranks.exchange import Layout, look_up
@@ -91,8 +91,10 @@ def find_places(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Return the place of each wanted id among the ascending ids, or -1."""
     if not len(ids):
         return np.full(len(wanted), -1, np.int64)
-    places = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
-    return np.where(ids[places] == wanted, places, -1)
+    places = np.searchsorted(ids, wanted)
+    np.minimum(places, len(ids) - 1, out=places)
+    places[ids[places] != wanted] = -1
+    return places
 
 
 def discover(
@@ -166,7 +168,7 @@ def _gather_cores(layout, linkage: Linkage, roots, groups: Groups, sequences, id
     stretch = np.rint(groups.bases[mine] / groups.multiplicities[mine]).astype(np.int64)
     counts = np.column_stack([place[mine], np.maximum(stretch, 1), groups.fragments[mine]])
     counts = gather_rows(comm, counts, everywhere=False)
-    vectors = gather_rows(comm, groups.vectors[mine], everywhere=False)
+    vectors = gather_rows(comm, groups.vectors.look_up(groups.ids[mine]), everywhere=False)
     if total is None:  # this is not rank 0
         return None
     order = counts[:, 0].argsort()
@@ -194,16 +196,16 @@ def place_fragments(
     labels = np.where(place >= 0, found.labels[place] if len(found.labels) else 0, -1)
     if len(found.models) == 1:
         return np.where(known, 0, -1)
-    rest = known & (place < 0)
-    scores = score_fragments(sequences, rest, found.models)
-    unique, places = np.unique(roots[rest], return_inverse=True)
-    sums = np.zeros((len(unique), len(found.models)), np.int64)
-    np.add.at(sums, places, scores[rest])
-    ids, sums = sum_by_owner(layout, unique, sums)
-    best = sums.argmax(axis=1) if len(sums) else np.zeros(0, np.int64)
-    ranked = np.sort(sums, axis=1)
-    clear = ranked[:, -1] - ranked[:, -2] >= _LEAST_LEAD * SCORE_STEPS
+    rest = np.flatnonzero(known & (place < 0))
+    steps = count_steps(found.models)
+
+    def add(rows: np.ndarray, places: np.ndarray, sums: np.ndarray) -> None:
+        add_scores(sequences, rows, places, steps, sums)
+
     held = np.full(len(layout.ids), -1, np.int64)
-    held[layout.local(ids)] = np.where(clear, best, -1)
+    for ids, sums in sum_by_group(layout, roots, rest, len(found.models), add):
+        ranked = np.sort(sums, axis=1)
+        clear = ranked[:, -1] - ranked[:, -2] >= _LEAST_LEAD * SCORE_STEPS
+        held[layout.local(ids[clear])] = sums[clear].argmax(axis=1)
     labels[rest] = look_up(layout, roots[rest], held)
     return np.where(known & (labels < found.clusters), labels, -1)

@@ -26,9 +26,11 @@ _OBJECTIVE_PARTS = 3
 
 @numba.njit(cache=True)
 def _add_up(points, weights, labels, distances, sums, totals, objective):
-    """Add weighted coordinates and weights by label, and the weighted squared distances in parts."""
+    """Add weighted coordinates and weights by label, and the weighted squared distances in parts; -1 is no label."""
     for i in range(len(labels)):
         label = labels[i]
+        if label < 0:
+            continue
         weight = weights[i]
         totals[label] += weight
         for column in range(points.shape[1]):
@@ -118,15 +120,15 @@ class Points:
             labels: (n,) the own cluster of each of this rank's points; -1 for none, which gives NaN. With k = 1 the
                 second value is NaN too, and with more than 1024 clusters, where it would cost too much.
         """
-        if len(centroids) > _MOST_MARGINS:
-            offsets = (self.points - centroids[labels]).astype(np.float64)
-            own = np.where(labels >= 0, np.sqrt((offsets * offsets).sum(axis=1)), np.nan)
-            return np.column_stack([own, np.full(len(own), np.nan)])
         margins = np.full((len(self.points), 2), np.nan)
         columns, norms = -2 * centroids.T.astype(np.float64), (centroids.astype(np.float64) ** 2).sum(axis=1)
         for begin in range(0, len(self.points), _BLOCK_ROWS):
             rows = begin + np.flatnonzero(labels[begin : begin + _BLOCK_ROWS] >= 0)
             block = self.points[rows].astype(np.float64)
+            if len(centroids) > _MOST_MARGINS:
+                block -= centroids[labels[rows]]
+                margins[rows, 0] = np.sqrt((block * block).sum(axis=1))
+                continue
             distances = np.sqrt(block @ columns + norms + (block * block).sum(axis=1)[:, None])
             numbers = np.arange(len(rows))
             own = distances[numbers, labels[rows]]
@@ -158,12 +160,18 @@ class Points:
         Args:
             labels: (n,) int64 of this rank's points, below k; -1 leaves a point out. Each label has weight.
         """
-        sums, totals, objective = (np.zeros(shape, np.int64) for shape in ((k, self.dim), k, _OBJECTIVE_PARTS))
-        inside = labels >= 0
-        distances = np.zeros(int(inside.sum()), np.int64)
-        _add_up(self.points[inside], self.weights[inside], labels[inside], distances, sums, totals, objective)
-        sums, totals = sum_integers(self.comm, sums), sum_integers(self.comm, totals)[:, None]
+        sums, totals = self.sum_by_label(labels, k)
         return (sums + totals // 2) // totals
+
+    def sum_by_label(self, labels: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return (k, r) and (k, 1) int64, the weighted sums of all ranks' points and of weights. Collective.
+
+        Args:
+            labels: as for `get_means`.
+        """
+        sums, totals, objective = (np.zeros(shape, np.int64) for shape in ((k, self.dim), k, _OBJECTIVE_PARTS))
+        _add_up(self.points, self.weights, labels, np.zeros(len(labels), np.int64), sums, totals, objective)
+        return sum_integers(self.comm, sums), sum_integers(self.comm, totals)[:, None]
 
     def get_rows(self, chosen: np.ndarray) -> np.ndarray:
         """Return the points that `chosen` (n,) bool marks on each rank, in the order of identifiers. Collective."""

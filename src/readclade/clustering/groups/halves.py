@@ -31,6 +31,11 @@ def choose_half_embedder(manifest: Manifest) -> Embed | None:
     return lambda sequences: projection.apply(kmers.embed(sequences))
 
 
+def have_halves(sequences: Sequences, reads: np.ndarray) -> np.ndarray:
+    """Return (m,) bool: which of (m,) int64 single reads are long enough for `measure_halves`."""
+    return sequences.read_lengths[2 * reads] >= 2 * _LEAST_BASES
+
+
 def measure_halves(sequences: Sequences, reads: np.ndarray, d: int, embed: Embed) -> np.ndarray:
     """Return (m, d) float64: how far the halves of each read lie from their middle; NaN where they are too short.
 
@@ -44,7 +49,7 @@ def measure_halves(sequences: Sequences, reads: np.ndarray, d: int, embed: Embed
         embed: of `choose_half_embedder`.
     """
     deviations = np.full((len(reads), d), np.nan)
-    long = np.flatnonzero(sequences.lengths[reads] >= 2 * _LEAST_BASES)
+    long = np.flatnonzero(have_halves(sequences, reads))
     for begin in range(0, len(long), _READS_AT_ONCE):
         rows = long[begin : begin + _READS_AT_ONCE]
         vectors = embed(_cut(sequences, reads[rows])).astype(np.float64).reshape(len(rows), 2, d)

@@ -1,5 +1,9 @@
-"""Pooling: what a group's fragments say together, held by the rank that holds the group's smallest fragment."""
+"""Pooling: what a group's fragments say together, held by the rank that holds the group's smallest fragment.
 
+Sums are whole numbers, and are made of some groups at a time: no rank ever holds the vectors of all.
+"""
+
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numba
@@ -7,13 +11,69 @@ import numpy as np
 from mpi4py import MPI
 
 from readclade.clustering.ranks.communicator import gather_rows
-from readclade.clustering.ranks.exchange import Layout, exchange, look_up
+from readclade.clustering.ranks.exchange import Delivery, Layout, exchange, find_most, look_up
 from readclade.hashing import scramble
 
 _MOST_ROWS = 65536  # rows that rank 0 fits a calibration from
 # Sums are whole numbers: values times 2^24 (float16's finest step), or coarser where large groups would overflow.
 _FINEST = 24
 _MULTIPLICITY_STEPS = 1024
+_SUMS_AT_ONCE = 1 << 22
+_ROWS_AT_ONCE = 65536
+
+Add = Callable[[np.ndarray, np.ndarray, np.ndarray], None]
+
+
+@dataclass(frozen=True)
+class GroupVectors:
+    """Base-weighted means of the embeddings of groups of all ranks, pooled when they are asked for.
+
+    Attributes:
+        roots, embeddings, bases, known: of this rank's fragments, as of `pool_groups`.
+        exponent: embeddings are added up in steps of 2^-exponent.
+    """
+
+    layout: Layout
+    roots: np.ndarray
+    embeddings: np.ndarray
+    bases: np.ndarray
+    known: np.ndarray
+    exponent: int
+
+    def iterate(self) -> Iterator[np.ndarray]:
+        """Yield the (c, d) float64 vectors of this rank's groups of which something is known, by id. Collective.
+
+        Every rank gets as many portions, of which some may be empty.
+        """
+        return (vectors for _, vectors in self._pool(np.flatnonzero(self.known)))
+
+    def look_up(self, ids: np.ndarray) -> np.ndarray:
+        """Return (m, d) float64, the vectors of any groups; zeros where nothing is known. Collective.
+
+        Args:
+            ids: (m,) int64, in any order, also several times the same.
+        """
+        asked, places = np.unique(ids, return_inverse=True)
+        delivery = Delivery(self.layout.comm, self.layout.owner(asked))
+        wanted = delivery.send(asked)
+        is_wanted = np.zeros(len(self.roots), bool)
+        is_wanted[self.layout.local(wanted)] = True
+        rows = np.flatnonzero(self.known & look_up(self.layout, self.roots, is_wanted))
+        own = np.unique(wanted)
+        vectors = np.zeros((len(own), self.embeddings.shape[1]))
+        for found, means in self._pool(rows):
+            vectors[np.searchsorted(own, found)] = means
+        return delivery.reply(vectors[np.searchsorted(own, wanted)])[places]
+
+    def _pool(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield ids and vectors of this rank's groups, made of all ranks' fragments in `rows`. Collective."""
+        scale = 2.0**self.exponent
+
+        def add(rows: np.ndarray, places: np.ndarray, sums: np.ndarray) -> None:
+            _add_weighted(places, self.embeddings[rows].astype(np.float64), self.bases[rows], scale, sums)
+
+        for ids, sums in sum_by_group(self.layout, self.roots, rows, self.embeddings.shape[1] + 1, add):
+            yield ids, sums[:, :-1] / np.maximum(sums[:, -1:], 1) / scale
 
 
 @dataclass(frozen=True)
@@ -23,22 +83,31 @@ class Groups:
     Attributes:
         ids: (g,) int64, the smallest fragment of each.
         fragments, bases: (g,) int64, of those that are known.
-        vectors: (g, d) float64, base-weighted means of embeddings; zeros where nothing is known.
         multiplicities: (g,) float64, geometric mean over the fragments of how often a k-mer of theirs occurs, >= 1.
+        vectors: of all ranks' groups.
     """
 
     ids: np.ndarray
     fragments: np.ndarray
     bases: np.ndarray
-    vectors: np.ndarray
     multiplicities: np.ndarray
+    vectors: GroupVectors
 
 
 @numba.njit(cache=True)
-def _add_up(places, values, weights, scale, sums):
+def _add_weighted(places, values, weights, scale, sums):
+    """Add values in steps of 1 / scale, times their weights, and in the last column the weights."""
     for row in range(len(places)):
         for column in range(values.shape[1]):
             sums[places[row], column] += np.int64(np.rint(values[row, column] * scale)) * weights[row]
+        sums[places[row], values.shape[1]] += weights[row]
+
+
+@numba.njit(cache=True)
+def _add_rows(places, rows, sums):
+    for row in range(len(places)):
+        for column in range(rows.shape[1]):
+            sums[places[row], column] += rows[row, column]
 
 
 def sum_by_owner(layout: Layout, ids: np.ndarray, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -51,8 +120,35 @@ def sum_by_owner(layout: Layout, ids: np.ndarray, sums: np.ndarray) -> tuple[np.
     ids, sums = exchange(layout.comm, layout.owner(ids), [ids, sums])
     unique, places = np.unique(ids, return_inverse=True)
     total = np.zeros((len(unique), sums.shape[1]), np.int64)
-    np.add.at(total, places, sums)
+    _add_rows(places, sums, total)
     return unique, total
+
+
+def sum_by_group(
+    layout: Layout, roots: np.ndarray, rows: np.ndarray, width: int, add: Add
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield ids of this rank's groups, ascending, and what all ranks' fragments add up to for each. Collective.
+
+    Every rank gets as many portions, of which some may be empty.
+
+    Args:
+        roots: (n,) int64, group of each of this rank's fragments.
+        rows: (m,) int64, those of them that take part.
+        width: whole numbers a group.
+        add: called with some rows, their places, and (g, width) int64 sums, which it adds to at these places.
+    """
+    step = max(_SUMS_AT_ONCE // max(width, 1), 1)
+    portions = (layout.local(roots[rows]) // step).astype(np.int32)
+    order = rows[np.argsort(portions, kind="stable")]
+    portions.sort(kind="stable")
+    for portion in range(-(-find_most(layout.comm, len(roots)) // step)):
+        part = order[slice(*np.searchsorted(portions, [portion, portion + 1]))]
+        ids, places = np.unique(roots[part], return_inverse=True)
+        sums = np.zeros((len(ids), width), np.int64)
+        for begin in range(0, len(part), _ROWS_AT_ONCE):
+            piece = slice(begin, begin + _ROWS_AT_ONCE)
+            add(part[piece], places[piece], sums)
+        yield sum_by_owner(layout, ids, sums)
 
 
 def pool_groups(
@@ -67,58 +163,57 @@ def pool_groups(
 
     Args:
         roots: (n,) int64, group of each of this rank's fragments.
-        embeddings: (n, d) float32 of float16's precision.
+        embeddings: (n, d) floating point, of float16's precision.
         bases: (n,) int64.
         known: (n,) bool; fragments whose embedding says nothing are left out.
         multiplicities: (n,) float32, NaN where unknown.
     """
-    d = embeddings.shape[1]
-    unique, places = np.unique(roots, return_inverse=True)
-    counts = np.zeros((len(unique), 3), np.int64)
-    steps = np.rint(np.log2(np.fmax(multiplicities, 1)) * _MULTIPLICITY_STEPS).astype(np.int64)
-    np.add.at(counts, places[known], np.column_stack([np.ones(len(bases), np.int64), bases, steps])[known])
-    ids, counts = sum_by_owner(layout, unique, counts)
 
-    largest = layout.comm.allreduce(float(np.abs(embeddings).max(initial=0)), op=MPI.MAX)
-    heaviest = layout.comm.allreduce(int(counts[:, 1].max(initial=1)), op=MPI.MAX)
-    exponent = min(_FINEST, int(np.floor(61 - np.log2(max(largest, 1e-9)) - np.log2(heaviest))))
-    sums = np.zeros((len(unique), d), np.int64)
-    _add_up(places[known], embeddings[known].astype(np.float64), bases[known], 2.0**exponent, sums)
-    _, sums = sum_by_owner(layout, unique, sums)
-    total = np.maximum(counts[:, 1:2], 1)
-    means = np.exp2(counts[:, 2] / np.maximum(counts[:, 0], 1) / _MULTIPLICITY_STEPS)
-    return Groups(ids, counts[:, 0], counts[:, 1], sums / total / 2.0**exponent, means)
+    def add(rows: np.ndarray, places: np.ndarray, sums: np.ndarray) -> None:
+        rows, places = rows[known[rows]], places[known[rows]]
+        steps = np.rint(np.log2(np.fmax(multiplicities[rows], 1)) * _MULTIPLICITY_STEPS).astype(np.int64)
+        _add_rows(places, np.column_stack([np.ones(len(rows), np.int64), bases[rows], steps]), sums)
+
+    parts = [(np.zeros(0, np.int64), np.zeros((0, 2), np.int64), np.zeros(0))]
+    for ids, sums in sum_by_group(layout, roots, np.arange(len(roots)), 3, add):
+        means = np.exp2(sums[:, 2] / np.maximum(sums[:, 0], 1) / _MULTIPLICITY_STEPS)
+        parts.append((ids, sums[:, :2].copy(), means))
+    ids, counts, means = map(np.concatenate, zip(*parts, strict=True))
+    exponent = _choose_exponent(layout.comm, embeddings, int(counts[:, 1].max(initial=1)))
+    vectors = GroupVectors(layout, roots, embeddings, bases, known, exponent)
+    return Groups(ids, counts[:, 0], counts[:, 1], means, vectors)
 
 
-def measure_deviations(layout: Layout, parts: Groups, groups: Groups, group_of: np.ndarray) -> np.ndarray:
-    """Return (p, d) float64: how far each of this rank's parts lies from the mean of its group; NaN for a lone part.
+def _choose_exponent(comm: MPI.Comm, embeddings: np.ndarray, heaviest: int) -> int:
+    """Return how fine the steps may be for sums of `heaviest` bases on any rank not to overflow. Collective."""
+    largest = max(float(embeddings.max(initial=0)), -float(embeddings.min(initial=0)))
+    largest, heaviest = comm.allreduce(largest, op=MPI.MAX), comm.allreduce(heaviest, op=MPI.MAX)
+    return min(_FINEST, int(np.floor(61 - np.log2(max(largest, 1e-9)) - np.log2(heaviest))))
 
-    Collective.
+
+def are_apart(layout: Layout, parts: Groups, groups: Groups, outer: np.ndarray) -> np.ndarray:
+    """Return (p,) bool: which of this rank's parts are known, and not all that is known of their group. Collective.
 
     Args:
         parts: groups of an inner level, which make up the outer `groups`.
-        group_of: (n,) int64, outer group of each of this rank's fragments.
+        outer: (p,) int64, the group of each.
     """
-    held = np.full((len(layout.ids), groups.vectors.shape[1] + 1), np.nan)
-    places = layout.local(groups.ids)
-    held[places, 0], held[places, 1:] = groups.bases, groups.vectors
-    found = look_up(layout, group_of[layout.local(parts.ids)], held)
-    # A part that is its whole group says nothing about noise.
-    return np.where((found[:, :1] > parts.bases[:, None]), parts.vectors - found[:, 1:], np.nan)
+    held = np.zeros(len(layout.ids), np.int64)
+    held[layout.local(groups.ids)] = groups.bases
+    return (parts.fragments > 0) & (look_up(layout, outer, held) > parts.bases)
 
 
-def draw_rows(comm: MPI.Comm, ids: np.ndarray, rows: np.ndarray, most: int = _MOST_ROWS) -> np.ndarray:
-    """Return on every rank about `most` of all ranks' rows, chosen by a hash of their ids, in the ids' order.
-
-    Collective.
+def choose_rows(comm: MPI.Comm, ids: np.ndarray, most: int = _MOST_ROWS) -> np.ndarray:
+    """Return (n,) bool: about `most` of all ranks' rows, chosen by a hash of their ids. Collective.
 
     Args:
         ids: (n,) int64, different over all ranks.
-        rows: (n, m) float64.
     """
     total = comm.allreduce(len(ids))
-    if total > most:
-        chosen = scramble(ids) < np.uint64(most / total * 2**64)
-        ids, rows = ids[chosen], rows[chosen]
+    return np.ones(len(ids), bool) if total <= most else scramble(ids) < np.uint64(most / total * 2**64)
+
+
+def gather_by_id(comm: MPI.Comm, ids: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return on every rank all ranks' (n, m) rows in the order of their (n,) int64 ids. Collective."""
     order = gather_rows(comm, ids.reshape(-1, 1))[:, 0].argsort(kind="stable")
     return gather_rows(comm, np.ascontiguousarray(rows))[order]

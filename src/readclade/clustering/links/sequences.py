@@ -65,13 +65,17 @@ class Sequences:
 
     def blocks(self, fragments: int = 65536) -> Iterator[Block]:
         """Yield the letters of all fragments in order: of so many at a time, or fewer if they are long."""
-        lengths = self.lengths
+        return self.blocks_of(np.arange(len(self)), fragments)
+
+    def blocks_of(self, chosen: np.ndarray, fragments: int = 65536) -> Iterator[Block]:
+        """Yield the letters of (m,) int64 fragments as `blocks` does; a block's bounds count them as they are given."""
         begin = 0
-        while begin < len(lengths):
-            bases = np.cumsum(lengths[begin : begin + fragments])
-            end = begin + max(int(np.searchsorted(bases, _BLOCK_BASES, side="right")), 1)
-            yield Block(begin, end, *self.decode(np.arange(begin, end)))
-            begin = end
+        while begin < len(chosen):
+            part = chosen[begin : begin + fragments]
+            bases = np.cumsum(self.read_lengths[2 * part].astype(np.int64) + self.read_lengths[2 * part + 1])
+            part = part[: max(int(np.searchsorted(bases, _BLOCK_BASES, side="right")), 1)]
+            yield Block(begin, begin + len(part), *self.decode(part))
+            begin += len(part)
 
 
 @numba.njit(cache=True)

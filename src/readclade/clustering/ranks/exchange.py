@@ -5,6 +5,8 @@ from functools import cached_property
 import numpy as np
 from mpi4py import MPI
 
+_BYTES_AT_ONCE = 1 << 23  # of values that a rank asks for
+
 
 class Layout:
     """Which rank holds which fragment: shard s lives whole on rank s % size, and ids run through all shards in order.
@@ -132,9 +134,13 @@ def look_up(layout: Layout, ids: np.ndarray, values: np.ndarray) -> np.ndarray:
     """
     if layout.comm.size == 1:
         return values[ids]
-    asked, places = np.unique(ids, return_inverse=True)
-    delivery = Delivery(layout.comm, layout.owner(asked))
-    return delivery.reply(values[layout.local(delivery.send(asked))])[places]
+    found = np.empty((len(ids), *values.shape[1:]), values.dtype)
+    step = max(_BYTES_AT_ONCE // max(values.itemsize * int(np.prod(values.shape[1:])), 1), 1)
+    for begin in range(0, find_most(layout.comm, len(ids)), step):
+        asked, places = np.unique(ids[begin : begin + step], return_inverse=True)
+        delivery = Delivery(layout.comm, layout.owner(asked))
+        found[begin : begin + step] = delivery.reply(values[layout.local(delivery.send(asked))])[places]
+    return found
 
 
 def find_most(comm: MPI.Comm, number: int) -> int:

@@ -15,9 +15,10 @@ from readclade.clustering.genomes.composition import (
     SCORE_STEPS,
     WORD,
     WORDS,
+    add_scores,
+    count_steps,
     count_words,
     make_models,
-    score_fragments,
     score_groups,
 )
 from readclade.clustering.links.sequences import encode_sequences
@@ -83,6 +84,14 @@ def fragments() -> list[tuple[str, str]]:
     return make_fragments(24)
 
 
+def score(fragments, models: np.ndarray) -> np.ndarray:
+    """Return (n, K), the scores of each fragment."""
+    numbers = np.arange(len(fragments))
+    scores = np.zeros((len(fragments), len(models)), np.int64)
+    add_scores(encode(fragments), numbers, numbers, count_steps(models), scores)
+    return scores
+
+
 @pytest.fixture(scope="module")
 def labels() -> np.ndarray:
     return np.array([0, 1, 2] * 8)
@@ -135,25 +144,23 @@ def test_models_do_not_depend_on_the_strand_that_was_read(fragments, labels):
     assert one.tobytes() == other.tobytes()
 
 
-def test_score_fragments_agrees_with_a_plain_model(fragments, labels):
+def test_add_scores_agrees_with_a_plain_model(fragments, labels):
     models = make_models(count_words(encode(fragments), labels, 3))
-    wanted = np.arange(24) % 5 != 0
-    scores = score_fragments(encode(fragments), wanted, models)
-    assert scores.dtype == np.int64
-    assert not scores[~wanted].any()
+    scores = score(fragments, models)
     oracle = Model([[fragments[i] for i in np.flatnonzero(labels == label)] for label in range(3)], fragments)
-    for i, label in product(np.flatnonzero(wanted), range(3)):
+    for i, label in product(range(24), range(3)):
         words = count_plainly([fragments[i]]).total()
         exact = oracle.score(label, [fragments[i]]) * SCORE_STEPS
         assert scores[i, label] == pytest.approx(exact, abs=0.5 * words + 1e-6)
 
 
-def test_scores_of_parts_add_up_exactly(fragments, labels):
+def test_add_scores_adds_up_chosen_fragments_by_group(fragments, labels):
     models = make_models(count_words(encode(fragments), labels, 3))
-    every = np.ones(24, bool)
-    whole = score_fragments(encode(fragments), every, models)
-    parts = [score_fragments(encode([one]), every[:1], models) for one in fragments]
-    assert np.array_equal(np.concatenate(parts), whole)
+    chosen, groups = np.array([5, 2, 2, 23]), np.array([1, 0, 1, 3])
+    scores = np.full((4, 3), 7)
+    add_scores(encode(fragments), chosen, groups, count_steps(models), scores)
+    one, two, last = (score([fragments[number]], models)[0] for number in (5, 2, 23))
+    assert np.array_equal(scores - 7, [two, one + two, 0 * one, last])
 
 
 def test_score_groups_judges_a_group_by_its_cluster_without_it(fragments, labels):
@@ -207,5 +214,5 @@ def test_models_tell_two_sources_apart():
     fragments = draw(40, [0.3, 0.2, 0.2, 0.3]) + draw(40, [0.2, 0.3, 0.3, 0.2])
     origin = np.repeat([0, 1], 40)
     models = make_models(count_words(encode(fragments), np.where(np.arange(80) % 2, origin, -1), 2))
-    best = score_fragments(encode(fragments), np.ones(80, bool), models).argmax(axis=1)
+    best = score(fragments, models).argmax(axis=1)
     assert (best == origin).mean() > 0.95

@@ -42,7 +42,8 @@ def genomes(repository) -> list[str]:
 
 def make_groups(fragments: list[int], bases: list[int]) -> Groups:
     count = len(fragments)
-    return Groups(10 * np.arange(count), np.array(fragments), np.array(bases), np.zeros((count, 2)), np.ones(count))
+    counts = np.array(fragments), np.array(bases), np.ones(count)
+    return Groups(10 * np.arange(count), *counts, vectors=None)  # choosing needs none
 
 
 def test_choose_cores_takes_groups_of_enough_fragments_or_bases():
@@ -176,7 +177,7 @@ def job(genomes):
     data = (embeddings, sequences.lengths, np.ones(3000, bool), linked.multiplicities)
     groups = pool_groups(layout, linked.levels[-1], *data)
     nothing = np.zeros((0, embeddings.shape[1])), np.zeros(0)
-    calibration = fit_calibration(groups.vectors, groups.bases, *nothing, 8)
+    calibration = fit_calibration(groups.vectors.look_up(groups.ids), groups.bases, *nothing, 8)
     return (layout, linked, linked.levels[-1], groups, calibration, sequences), origin
 
 
@@ -234,7 +235,8 @@ def test_discover_obeys_a_number_and_gives_up_where_there_are_too_few_groups(job
 
 def test_discover_of_groups_that_are_too_much_alike_is_refused(job):
     (layout, linked, _, groups, calibration, sequences), _ = job
-    same = Groups(groups.ids, groups.fragments, groups.bases, groups.vectors.round(), groups.multiplicities)
-    same.vectors[::2] += 1  # two different ones
+    embeddings = np.zeros_like(groups.vectors.embeddings)
+    embeddings[np.isin(linked.levels[-1], groups.ids[::2])] = 1  # two different ones
+    same = replace(groups, vectors=replace(groups.vectors, embeddings=embeddings))
     with pytest.raises(RankError, match=r"k = 5 is larger than the number of different fragments, 2\n"):
         discover(layout, linked, linked.levels[-1], same, calibration, sequences, True, 5, 0, 2, [].append)
