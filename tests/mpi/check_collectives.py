@@ -7,6 +7,8 @@ import numpy as np
 from mpi4py import MPI
 
 from readclade.clustering.genomes.lattice import Points
+from readclade.clustering.groups import pooling
+from readclade.clustering.ranks import exchange
 from readclade.clustering.ranks.communicator import RankError, check_size, gather_rows, run_on_each, sum_integers
 from readclade.errors import InputError, ReadcladeError
 
@@ -101,7 +103,33 @@ def check_points(comm: MPI.Comm) -> None:
     assert assignment.objective == 3 * 2 * (sum(x * x for x in range(8)) + sum((x - 15) ** 2 for x in range(8, 20)))
 
 
+def check_pooling(comm: MPI.Comm) -> None:
+    """Groups over uneven shards are those of one rank, in portions of any size and in answers of any number."""
+    rng = np.random.default_rng(4)
+    sizes = [50, 0, 3, 120, 1, 77]
+    count = sum(sizes)
+    numbers = rng.integers(0, 60, count) ** 2 // 60
+    roots = np.array([np.flatnonzero(numbers == number)[0] for number in numbers])
+    known = rng.random(count) < 0.9
+    embeddings = np.where(known[:, None], rng.normal(0, 1, (count, 5)), 0).astype(np.float16)
+    data = [roots, embeddings, rng.integers(30, 500, count), known, rng.lognormal(1, 1, count).astype(np.float32)]
+    alone, layout = (exchange.Layout(each, np.cumsum([0, *sizes])) for each in (MPI.COMM_SELF, comm))
+    whole = pooling.pool_groups(alone, *data)
+    vectors = whole.vectors.look_up(whole.ids)
+    asked = np.random.default_rng(comm.rank).choice(whole.ids, 20 * (comm.rank % 2))
+    for sums_at_once, bytes_at_once in ((1 << 22, 1 << 23), (40, 100), (1, 1)):
+        pooling._SUMS_AT_ONCE, exchange._BYTES_AT_ONCE = sums_at_once, bytes_at_once
+        groups = pooling.pool_groups(layout, *(array[layout.ids] for array in data))
+        held = layout.owner(whole.ids) == comm.rank
+        for name in ("ids", "fragments", "bases", "multiplicities"):
+            assert np.array_equal(getattr(groups, name), getattr(whole, name)[held]), name
+        portions = [np.zeros((0, 5)), *groups.vectors.iterate()]
+        assert np.array_equal(np.concatenate(portions), vectors[held & (whole.fragments > 0)])
+        assert np.array_equal(groups.vectors.look_up(asked), vectors[np.searchsorted(whole.ids, asked)])
+
+
+CHECKS = (check_sum_integers, check_gather_rows, check_run_on_each, check_check_size, check_points, check_pooling)
 for communicator in (MPI.COMM_SELF, MPI.COMM_WORLD):
-    for check in (check_sum_integers, check_gather_rows, check_run_on_each, check_check_size, check_points):
+    for check in CHECKS:
         check(communicator)
 print(f"rank {MPI.COMM_WORLD.rank} of {MPI.COMM_WORLD.size} is done", flush=True)
