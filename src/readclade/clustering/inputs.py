@@ -12,8 +12,6 @@ from readclade.errors import InputError
 from readclade.shards.manifest import Manifest, Shard, read_manifest
 from readclade.shards.parquet import get_embeddings, read_shard
 
-_COLUMNS = ["sequence", "mate", "error_rate", "embedding"]
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -34,14 +32,12 @@ class LocalFragments:
     """The n fragments of one rank's shards.
 
     Attributes:
-        embeddings: (n, d) float16, as exact as `embed` makes them.
         bases: (n,) int64.
         known: (n,) bool, marks the fragments whose embedding says something.
         error_rates: (n,) float32, NaN where unknown.
         sequences: of the same fragments.
     """
 
-    embeddings: np.ndarray
     bases: np.ndarray
     known: np.ndarray
     error_rates: np.ndarray
@@ -80,32 +76,54 @@ def list_entries(manifests: list[Path]) -> list[Entry]:
     return entries
 
 
-def load_fragments(entries: list[Entry], d: int) -> LocalFragments:
-    """Read the shards of one rank.
+def load_fragments(entries: list[Entry]) -> LocalFragments:
+    """Read the shards of one rank, but for the embeddings, which are only looked at.
 
     Raises:
         InputError: a shard is missing, damaged, of another form, or holds embeddings that are no numbers.
     """
     count = sum(entry.shard.rows for entry in entries)
-    embeddings, error_rates = np.empty((count, d), np.float16), np.empty(count, np.float32)
-    known = np.empty(count, bool)
+    error_rates, known = np.empty(count, np.float32), np.empty(count, bool)
 
-    def read_all() -> Iterator[pa.Table]:
-        end = 0
-        for entry in entries:
-            table = read_shard(entry.manifest, entry.shard, entry.folder, _COLUMNS)
-            rows = slice(end, end := end + len(table))
-            with np.errstate(over="ignore"):
-                embeddings[rows] = get_embeddings(table, d)
-            if not np.isfinite(embeddings[rows]).all():
-                raise InputError(
-                    "holds embeddings that are no numbers",
-                    path=entry.folder / entry.shard.file,
-                    remedy="run `embed` again",
-                )
-            known[rows] = embeddings[rows].any(axis=1)
+    def read() -> Iterator[pa.Table]:
+        for rows, entry, table in _read(entries, ["sequence", "mate", "error_rate", "embedding"]):
             error_rates[rows] = table.column("error_rate").to_numpy()
+            known[rows] = _get_embeddings(entry, table).any(axis=1)
             yield table
+            del table  # before the next one comes
 
-    sequences = encode_sequences(read_all())
-    return LocalFragments(embeddings, sequences.lengths, known, error_rates, sequences)
+    sequences = encode_sequences(read())
+    return LocalFragments(sequences.lengths, known, error_rates, sequences)
+
+
+def load_embeddings(entries: list[Entry], d: int) -> np.ndarray:
+    """Return (n, d) float16, as exact as `embed` made them, the embeddings in the shards of one rank.
+
+    Raises:
+        InputError: as `load_fragments`.
+    """
+    embeddings = np.empty((sum(entry.shard.rows for entry in entries), d), np.float16)
+    for rows, entry, table in _read(entries, ["embedding"]):
+        embeddings[rows] = _get_embeddings(entry, table)
+    return embeddings
+
+
+def _read(entries: list[Entry], columns: list[str]) -> Iterator[tuple[slice, Entry, pa.Table]]:
+    """Yield shard by shard which of the rank's rows it holds, and these rows."""
+    end = 0
+    for entry in entries:
+        rows = slice(end, end + entry.shard.rows)
+        yield rows, entry, read_shard(entry.manifest, entry.shard, entry.folder, columns)
+        end = rows.stop
+        # Else Arrow keeps the memory of a shard or two for good.
+        pa.default_memory_pool().release_unused()
+
+
+def _get_embeddings(entry: Entry, table: pa.Table) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        embeddings = get_embeddings(table, entry.manifest.d).astype(np.float16)
+    if not np.isfinite(embeddings).all():
+        raise InputError(
+            "holds embeddings that are no numbers", path=entry.folder / entry.shard.file, remedy="run `embed` again"
+        )
+    return embeddings

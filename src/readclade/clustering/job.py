@@ -23,7 +23,7 @@ from readclade.clustering.groups.halves import Embed, choose_half_embedder, have
 from readclade.clustering.groups.linkage import Linkage, load_linkage, take_linkage
 from readclade.clustering.groups.linking import link_fragments
 from readclade.clustering.groups.pooling import Groups, are_apart, choose_rows, gather_by_id, pool_groups
-from readclade.clustering.inputs import Entry, LocalFragments, list_entries, load_fragments
+from readclade.clustering.inputs import Entry, LocalFragments, list_entries, load_embeddings, load_fragments
 from readclade.clustering.links.sequences import Sequences
 from readclade.clustering.links.sketches import choose_sketch
 from readclade.clustering.outputs import Outcome, write_outcome
@@ -82,8 +82,7 @@ def cluster_fragments(
         )
     note = Progress()
     note.begin(READ)
-    mine = range(comm.rank, len(entries), comm.size)
-    local = run_on_each(comm, lambda: load_fragments([entries[number] for number in mine], entries[0].manifest.d))
+    local = run_on_each(comm, lambda: load_fragments(entries[comm.rank :: comm.size]))
     known = sum_integers(comm, np.array([local.known.sum()], np.int64))[0]
     note(f"{len(entries)} shards on {comm.size} ranks; {known:,} of {layout.count:,} fragments have an embedding", 1)
     if not known:
@@ -98,8 +97,7 @@ def cluster_fragments(
         note.begin(LINKED)
         linkage = _link(layout, entries, local, checkpoints, note)
         note.begin(FOUND)
-        embed = choose_half_embedder(entries[0].manifest)
-        outcome = _cluster(layout, linkage, local, parameters, embed, checkpoints, note)
+        outcome = _cluster(layout, entries, linkage, local, parameters, checkpoints, note)
         description = {
             **{name: value for name, value in asdict(parameters).items() if name != "k"},
             "k": "auto" if parameters.k is None else parameters.k,
@@ -137,31 +135,16 @@ def _link(layout: Layout, entries, local: LocalFragments, checkpoints: Checkpoin
     return linkage
 
 
-def _cluster(layout: Layout, linkage: Linkage, local: LocalFragments, parameters, embed, checkpoints, note) -> Outcome:
+def _cluster(
+    layout: Layout, entries: list[Entry], linkage: Linkage, local: LocalFragments, parameters, checkpoints, note
+) -> Outcome:
     """Return the clusters of this rank's fragments. Collective."""
-    comm = layout.comm
-    data = (local.embeddings, local.bases, local.known, linkage.multiplicities)
-    if parameters.algorithm == "lsh":
-        roots = linkage.levels[-1]
-        groups = pool_groups(layout, roots, *data)
-    else:
-        roots, groups = _choose_groups(layout, linkage, data)
-    deviations = _draw_deviations(layout, linkage, roots, groups, data, local.sequences, embed)
+    comm, known = layout.comm, local.known
+    roots, groups, calibration = _pool(layout, entries, linkage, local, parameters, note)
     useful = groups.fragments > 0
-    drawn = _draw_groups(comm, groups)
-    calibration = None
-    if comm.rank == 0:
-        calibration = fit_calibration(
-            drawn[:, 1:], np.maximum(drawn[:, 0], 1), deviations[:, 1:], deviations[:, 0], parameters.directions
-        )
-    calibration = comm.bcast(calibration)
-    kind = "whitened: too little is linked to measure noise" if calibration.is_whitening else "calibrated"
-    total = comm.allreduce(int(useful.sum()))
-    note(f"{total:,} groups, {calibration.directions.shape[1]} directions, {kind}", 0.1)
-    points = Points(comm, _place_on_lattice(groups, calibration), groups.bases[useful], groups.ids[useful])
     if parameters.algorithm == "lsh":
-        labels = _number_groups(layout, groups, roots, local.known)
-        return Outcome(labels, roots, points, calibration)
+        points = Points(comm, _place_on_lattice(groups, calibration), groups.bases[useful], groups.ids[useful])
+        return Outcome(_number_groups(layout, groups, roots, known), roots, points, calibration)
     # Links depend on the data alone, clusters on the parameters too.
     name = f"clusters-{_hash_json(asdict(parameters))[:16]}"
     saved = comm.bcast(run_on_each(comm, lambda: None if comm.rank else checkpoints.load(name)))
@@ -175,20 +158,49 @@ def _cluster(layout: Layout, linkage: Linkage, local: LocalFragments, parameters
         found = discover(layout, linkage, roots, groups, calibration, local.sequences, *options)
         if found and comm.rank == 0:
             checkpoints.save(name, **vars(found))
+    points = Points(comm, _place_on_lattice(groups, calibration), groups.bases[useful], groups.ids[useful])
+    del groups  # and with them the embeddings: no more is needed of them, and placing needs room
     if found is None:
         note("too few groups are large enough for composition models: k-means alone decides")
         clustering = run_kmeans(points, parameters.k, parameters.seed, parameters.seedings, note)
         held = np.full(len(layout.ids), -1, np.int64)
         held[layout.local(points.identifiers)] = points.get_distances(clustering.centroids)[0]
-        labels = np.where(local.known, look_up(layout, roots, held), -1)
+        labels = np.where(known, look_up(layout, roots, held), -1)
         objectives = np.array(clustering.objectives, np.float64)
         return Outcome(labels, roots, points, calibration, objectives, clustering.agreement)
-    labels = place_fragments(layout, roots, local.sequences, local.known, found)
+    labels = place_fragments(layout, roots, local.sequences, known, found)
     note(f"{found.clusters} clusters; {comm.allreduce(int((labels >= 0).sum())):,} fragments placed", 1)
     doubtful = int((found.homology >= TWO_RELATIVES).sum())
     if doubtful:
         note(f"{doubtful} of them probably hold two relatives")
     return Outcome(labels, roots, points, calibration, found.objectives, float(found.agreement), found.homology)
+
+
+def _pool(
+    layout: Layout, entries: list[Entry], linkage: Linkage, local: LocalFragments, parameters, note
+) -> tuple[np.ndarray, Groups, Calibration]:
+    """Return each fragment's group, the groups, and what calibrates their vectors. Collective."""
+    comm, manifest = layout.comm, entries[0].manifest
+    embeddings = run_on_each(comm, lambda: load_embeddings(entries[comm.rank :: comm.size], manifest.d))
+    data = (embeddings, local.bases, local.known, linkage.multiplicities)
+    if parameters.algorithm == "lsh":
+        roots = linkage.levels[-1]
+        groups = pool_groups(layout, roots, *data)
+    else:
+        roots, groups = _choose_groups(layout, linkage, data)
+    embed = choose_half_embedder(manifest)
+    deviations = _draw_deviations(layout, linkage, roots, groups, data, local.sequences, embed)
+    drawn = _draw_groups(comm, groups)
+    calibration = None
+    if comm.rank == 0:
+        calibration = fit_calibration(
+            drawn[:, 1:], np.maximum(drawn[:, 0], 1), deviations[:, 1:], deviations[:, 0], parameters.directions
+        )
+    calibration = comm.bcast(calibration)
+    kind = "whitened: too little is linked to measure noise" if calibration.is_whitening else "calibrated"
+    total = comm.allreduce(int((groups.fragments > 0).sum()))
+    note(f"{total:,} groups, {calibration.directions.shape[1]} directions, {kind}", 0.1)
+    return roots, groups, calibration
 
 
 def _choose_groups(layout: Layout, linkage: Linkage, data) -> tuple[np.ndarray, Groups]:

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from readclade.clustering.inputs import Entry, load_fragments
+from readclade.clustering.inputs import Entry, load_embeddings, load_fragments
 from readclade.errors import InputError
 from readclade.reads.batch import Batch
 from readclade.shards.manifest import Manifest
@@ -25,21 +25,23 @@ def make_entries(folder, embeddings: np.ndarray, sizes: list[int]) -> list[Entry
     return [Entry(manifest, folder, shard, 0) for shard in shards]
 
 
-def test_load_fragments_joins_shards_and_keeps_embeddings_as_they_are(tmp_path):
+def test_shards_are_joined_and_embeddings_stay_as_they_are(tmp_path):
     rng = np.random.default_rng(0)
     embeddings = (rng.normal(0, 1, (9, 3)) * 10.0 ** rng.integers(-7, 4, (9, 3))).astype(np.float16).astype(np.float32)
     embeddings[[2, 8]] = 0
-    local = load_fragments(make_entries(tmp_path, embeddings, [4, 1, 4]), 3)
-    assert local.embeddings.dtype == np.float16
-    assert np.array_equal(local.embeddings.astype(np.float32), embeddings)
+    entries = make_entries(tmp_path, embeddings, [4, 1, 4])
+    found = load_embeddings(entries, 3)
+    assert found.dtype == np.float16
+    assert np.array_equal(found.astype(np.float32), embeddings)
+    local = load_fragments(entries)
     assert np.flatnonzero(~local.known).tolist() == [2, 8]
     assert local.error_rates.tolist() == list(range(9))
     assert local.bases.tolist() == local.sequences.lengths.tolist() == list(range(4, 13))
 
 
-def test_load_fragments_of_a_rank_without_shards():
-    local = load_fragments([], 3)
-    assert local.embeddings.shape == (0, 3)
+def test_a_rank_without_shards_has_no_fragments():
+    local = load_fragments([])
+    assert load_embeddings([], 3).shape == (0, 3)
     assert len(local.sequences) == len(local.known) == len(local.error_rates) == len(local.bases) == 0
 
 
@@ -47,5 +49,7 @@ def test_load_fragments_of_a_rank_without_shards():
 def test_embeddings_that_are_no_numbers_are_refused_by_file(tmp_path, value):
     embeddings = np.ones((4, 2), np.float32)
     embeddings[3, 1] = value
-    with pytest.raises(InputError, match=r"shard-00002\.parquet: holds embeddings that are no numbers"):
-        load_fragments(make_entries(tmp_path, embeddings, [2, 2]), 2)
+    entries = make_entries(tmp_path, embeddings, [2, 2])
+    for load in (load_fragments, lambda entries: load_embeddings(entries, 2)):
+        with pytest.raises(InputError, match=r"shard-00002\.parquet: holds embeddings that are no numbers"):
+            load(entries)

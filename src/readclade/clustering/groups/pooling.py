@@ -18,7 +18,7 @@ _MOST_ROWS = 65536  # rows that rank 0 fits a calibration from
 # Sums are whole numbers: values times 2^24 (float16's finest step), or coarser where large groups would overflow.
 _FINEST = 24
 _MULTIPLICITY_STEPS = 1024
-_SUMS_AT_ONCE = 1 << 22
+_SUMS_AT_ONCE = 1 << 20
 _ROWS_AT_ONCE = 65536
 
 Add = Callable[[np.ndarray, np.ndarray, np.ndarray], None]
@@ -174,14 +174,17 @@ def pool_groups(
         steps = np.rint(np.log2(np.fmax(multiplicities[rows], 1)) * _MULTIPLICITY_STEPS).astype(np.int64)
         _add_rows(places, np.column_stack([np.ones(len(rows), np.int64), bases[rows], steps]), sums)
 
-    parts = [(np.zeros(0, np.int64), np.zeros((0, 2), np.int64), np.zeros(0))]
-    for ids, sums in sum_by_group(layout, roots, np.arange(len(roots)), 3, add):
-        means = np.exp2(sums[:, 2] / np.maximum(sums[:, 0], 1) / _MULTIPLICITY_STEPS)
-        parts.append((ids, sums[:, :2].copy(), means))
-    ids, counts, means = map(np.concatenate, zip(*parts, strict=True))
-    exponent = _choose_exponent(layout.comm, embeddings, int(counts[:, 1].max(initial=1)))
+    ids = layout.ids[roots == layout.ids]
+    fragments, weights = np.empty((2, len(ids)), np.int64)
+    means = np.empty(len(ids))
+    end = 0
+    for found, sums in sum_by_group(layout, roots, np.arange(len(roots)), 3, add):
+        part = slice(end, end := end + len(found))
+        fragments[part], weights[part] = sums[:, 0], sums[:, 1]
+        means[part] = np.exp2(sums[:, 2] / np.maximum(sums[:, 0], 1) / _MULTIPLICITY_STEPS)
+    exponent = _choose_exponent(layout.comm, embeddings, int(weights.max(initial=1)))
     vectors = GroupVectors(layout, roots, embeddings, bases, known, exponent)
-    return Groups(ids, counts[:, 0], counts[:, 1], means, vectors)
+    return Groups(ids, fragments, weights, means, vectors)
 
 
 def _choose_exponent(comm: MPI.Comm, embeddings: np.ndarray, heaviest: int) -> int:

@@ -144,8 +144,7 @@ def encode_sequences(tables: Iterable[pa.Table]) -> Sequences:
     """
     words, begins = np.zeros(0, np.uint64), np.zeros(1, np.int64)
     read_lengths, unknown = np.zeros(0, np.int32), np.zeros((0, 2), np.int64)
-    for table in tables:
-        codes, offsets = _encode_table(table)
+    for codes, offsets in map(_encode_table, tables):
         packed, starts, sizes = pack_reads(codes, offsets)
         _append(unknown, _list_unknown(codes, offsets, starts) + 32 * len(words))
         _append(begins, starts[1:] + len(words))
