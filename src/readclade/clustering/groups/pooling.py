@@ -5,6 +5,7 @@ Sums are whole numbers, and are made of some groups at a time: no rank ever hold
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numba
 import numpy as np
@@ -138,17 +139,36 @@ def sum_by_group(
         add: called with some rows, their places, and (g, width) int64 sums, which it adds to at these places.
     """
     step = max(_SUMS_AT_ONCE // max(width, 1), 1)
-    portions = (layout.local(roots[rows]) // step).astype(np.int32)
-    order = rows[np.argsort(portions, kind="stable")]
-    portions.sort(kind="stable")
-    for portion in range(-(-find_most(layout.comm, len(roots)) // step)):
-        part = order[slice(*np.searchsorted(portions, [portion, portion + 1]))]
-        ids, places = np.unique(roots[part], return_inverse=True)
+    portions = -(-find_most(layout.comm, len(roots)) // step)
+    order, bounds = _sort_rows(layout, roots, rows, step, portions)
+    for begin, end in pairwise(bounds):
+        part = order[begin:end]
+        named = roots[part]
+        is_first = np.diff(named, prepend=-1) != 0
+        ids = named[is_first]
         sums = np.zeros((len(ids), width), np.int64)
-        for begin in range(0, len(part), _ROWS_AT_ONCE):
-            piece = slice(begin, begin + _ROWS_AT_ONCE)
-            add(part[piece], places[piece], sums)
+        last = -1
+        for start in range(0, len(part), _ROWS_AT_ONCE):
+            piece = slice(start, start + _ROWS_AT_ONCE)
+            places = last + np.cumsum(is_first[piece])
+            add(part[piece], places, sums)
+            last = places[-1]
         yield sum_by_owner(layout, ids, sums)
+
+
+def _sort_rows(layout: Layout, roots, rows, step: int, portions: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows by portion, then group, and where each portion begins and the last ends.
+
+    A portion is made of `step` groups of every rank, by where these stand there.
+    """
+    named = roots[rows]
+    keys = layout.local(named) // step
+    keys *= layout.count
+    keys += named
+    del named
+    order = rows[np.argsort(keys, kind="stable")]
+    keys.sort(kind="stable")
+    return order, np.searchsorted(keys, np.arange(portions + 1) * layout.count)
 
 
 def pool_groups(

@@ -20,10 +20,11 @@ class Layout:
         self.comm = comm
         self.firsts = np.asarray(firsts, np.int64)
         sizes = np.diff(self.firsts)
-        self._begins = np.zeros(len(sizes), np.int64)  # of each shard among the fragments of its rank
+        # What leads from an id in a shard to its place among the fragments of its rank.
+        self._shifts = -self.firsts[:-1]
         for rank in range(min(comm.size, len(sizes))):
             ours = sizes[rank :: comm.size]
-            self._begins[rank :: comm.size] = np.cumsum(ours) - ours
+            self._shifts[rank :: comm.size] += np.cumsum(ours) - ours
 
     @property
     def count(self) -> int:
@@ -46,8 +47,9 @@ class Layout:
         """Return (len(ids),) int64, the place of each fragment in the arrays of the rank that holds it."""
         if self.comm.size == 1:
             return ids
-        shards = self._find_shards(ids)
-        return self._begins[shards] + ids - self.firsts[shards]
+        places = self._shifts[self._find_shards(ids)]
+        places += ids
+        return places
 
     def _find_shards(self, ids: np.ndarray) -> np.ndarray:
         # Of several shards that begin with the same id all but the last are empty.
