@@ -87,7 +87,9 @@ def get_prior(both: np.ndarray) -> np.ndarray:
 def _score(codes, offsets, groups, models, scores):
     """Add up the models' logarithms over the words of each group's reads."""
     clusters = models.shape[1]
+    own = np.zeros(clusters, np.int64)
     for i in range(len(groups)):
+        own[:] = 0
         for read in (2 * i, 2 * i + 1):
             word = 0
             known = 0
@@ -95,7 +97,9 @@ def _score(codes, offsets, groups, models, scores):
                 word, known = _add_letter(word, known, np.int64(codes[position]))
                 if known >= WORD:
                     for cluster in range(clusters):
-                        scores[groups[i], cluster] += models[word, cluster]
+                        own[cluster] += models[word, cluster]
+        for cluster in range(clusters):
+            scores[groups[i], cluster] += own[cluster]
 
 
 def count_steps(models: np.ndarray) -> np.ndarray:
