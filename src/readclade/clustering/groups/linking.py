@@ -120,13 +120,14 @@ def link_fragments(
     entries, copies = sum_integers(comm, np.array([len(sketch.hashes), (~wanted).sum()], np.int64))
     buckets = SharedBuckets(layout, sketch, rule.threshold)
     del sketch
+    multiplicities, bound = buckets.measure_multiplicities(), buckets.choose_bound()
     report(
         f"{entries:,} k-mers of length {rule.k} kept, {rule.density:.3g} of all; {copies:,} fragments are copies;"
-        f" k-mers that occur more than {buckets.bound:,} times belong to repeats",
+        f" k-mers that occur more than {bound:,} times belong to repeats",
         _SKETCHED,
     )
-    links, repelled = _weigh(layout, buckets, sequences.lengths, rule, rows_in_flight, report)
-    multiplicities = look_up(layout, representatives, buckets.multiplicities)
+    links, repelled = _weigh(layout, buckets, bound, sequences.lengths, rule, rows_in_flight, report)
+    multiplicities = look_up(layout, representatives, multiplicities)
     del buckets
     total, against = sum_integers(comm, np.array([len(links), len(repelled)], np.int64))
     report(f"{total:,} links; {against:,} pairs of reads only resemble one another", _WEIGHED)
@@ -142,13 +143,13 @@ def link_fragments(
 
 
 def _weigh(
-    layout: Layout, buckets: SharedBuckets, lengths, rule: SketchRule, budget: int, report
+    layout: Layout, buckets: SharedBuckets, bound: int, lengths, rule: SketchRule, budget: int, report
 ) -> tuple[Links, np.ndarray]:
     """Return this rank's links and repelled pairs. Collective."""
     neighbours = _SHORT_NEIGHBOURS if rule.is_short else _LONG_NEIGHBOURS
     none = np.zeros(0, np.uint64)
     parts = [_join_short(np.zeros(1, np.int64), none, none, layout.ids)]
-    for rows in buckets.iterate_rows(neighbours, budget):
+    for rows in buckets.iterate_rows(neighbours, budget, bound):
         ids = layout.ids[rows.begin : rows.end]
         if rule.is_short:
             parts.append(_join_short(rows.begins, rows.mine, rows.theirs, ids))

@@ -17,13 +17,16 @@ import numba
 import numpy as np
 
 from readclade.clustering.links.overlaps import sort_rows
-from readclade.clustering.links.sketches import Sketch
+from readclade.clustering.links.sketches import Sketch, mix
 from readclade.clustering.ranks.communicator import gather_rows
 from readclade.clustering.ranks.exchange import Delivery, Layout, find_most, swap, swap_counts
 
 _LOW_HALF = np.uint64(2**32 - 1)
-# An entry gives at most so many rows for each neighbour: fragments that repeat one k-mer all along are cut short.
+# Fragments that repeat one k-mer all along are cut short: so many of its entries meet others, and an entry gives at
+# most so many rows for each neighbour.
+_MOST_REPEATS = 8
 _ROWS_PER_NEIGHBOUR = 4
+_NO_BOUND = 2**32
 _LEAST_BOUND = 20
 
 
@@ -86,15 +89,17 @@ def _arrange(keys, hashes, places, arranged, is_last, positions):
 
 
 @numba.njit(cache=True)
-def _count_rows(places, ends, neighbours, bound, counts):
-    """Write how many rows each entry gives: none in buckets beyond the bound, which belong to repeats."""
+def _count_rows(places, ends, neighbours, bound, highest, counts):
+    """Write how many rows each entry gives: none in buckets beyond the bound, or where a fragment's hash is higher."""
     half = np.uint64(32)
     begin = np.int64(0)
     for bucket in range(len(ends)):
         end = np.int64(ends[bucket])
+        repeats = 0
         for at in range(begin, end):
             counts[at] = 0
-            if end - begin > bound:
+            repeats = repeats + 1 if at > begin and places[at - 1] >> half == places[at] >> half else 0
+            if end - begin > bound or repeats >= _MOST_REPEATS or mix(places[at] >> half) > highest:
                 continue
             met = 0
             last = places[at] >> half
@@ -163,13 +168,15 @@ class Buckets:
         sizes = self.sizes
         return np.repeat(sizes, sizes)[self.positions]
 
-    def count_rows(self, neighbours: int, bound: int) -> np.ndarray:
+    def count_rows(self, neighbours: int, bound: int = _NO_BOUND, share: float = 1) -> np.ndarray:
         """Return (entries,) uint8 in sorted order: how many rows each entry gives.
 
-        Each meets the next `neighbours` larger fragments of its bucket, unless that has more than `bound` entries.
+        Each meets the next `neighbours` larger fragments of its bucket, unless that has more than `bound` entries; only
+        those of a share of the fragments do, chosen by the hash of their id.
         """
         counts = np.empty(len(self.places), np.uint8)
-        _count_rows(self.places, self.ends, neighbours, bound, counts)
+        highest = np.uint64(min(int(share * 2**64), 2**64 - 1))
+        _count_rows(self.places, self.ends, neighbours, bound, highest, counts)
         return counts
 
 
@@ -191,13 +198,7 @@ class Rows:
 
 
 class SharedBuckets:
-    """The buckets of all ranks.
-
-    Attributes:
-        multiplicities: (n,) float32, the median over a fragment's kept k-mers of how often each occurs in all
-            fragments; NaN for a fragment without.
-        bound: buckets of more entries belong to repeats.
-    """
+    """The buckets of all ranks."""
 
     def __init__(self, layout: Layout, sketch: Sketch, threshold: int):
         """Take this rank's sketch, whose hashes lie below `threshold`. Collective."""
@@ -209,13 +210,14 @@ class SharedBuckets:
             self._owners[:] = scaled // np.uint64((threshold >> 32) + 1)
         self._delivery = Delivery(comm, self._owners)
         self._buckets = Buckets(self._delivery.send(sketch.hashes), self._delivery.send(sketch.places))
-        self.multiplicities = np.empty(len(layout.ids), np.float32)
-        _take_medians(
-            self._delivery.reply(self._buckets.get_multiplicities()), self._sketch_begins, self.multiplicities
-        )
-        self.bound = self._choose_bound()
 
-    def _choose_bound(self) -> int:
+    def measure_multiplicities(self) -> np.ndarray:
+        """Return (n,) float32, how often a fragment's k-mers occur: their median, NaN without any. Collective."""
+        medians = np.empty(len(self._layout.ids), np.float32)
+        _take_medians(self._delivery.reply(self._buckets.get_multiplicities()), self._sketch_begins, medians)
+        return medians
+
+    def choose_bound(self) -> int:
         """Return four times the multiplicity within which 99 % of all entries lie, at least 20. Collective."""
         sizes, counts = np.unique(self._buckets.sizes, return_counts=True)
         table = gather_rows(self._layout.comm, np.column_stack([sizes, sizes.astype(np.int64) * counts]))
@@ -225,14 +227,14 @@ class SharedBuckets:
             return _LEAST_BOUND
         return max(_LEAST_BOUND, 4 * int(table[np.searchsorted(entries * 100, entries[-1] * 99), 0]))
 
-    def iterate_rows(self, neighbours: int, budget: int) -> Iterator[Rows]:
-        """Hand out the rows of this rank's fragments, in chunks of about `budget` rows. Collective.
+    def iterate_rows(self, neighbours: int, budget: int, bound: int = _NO_BOUND, share: float = 1) -> Iterator[Rows]:
+        """Hand out the rows of this rank's fragments, once, in chunks of about `budget` rows. Collective.
 
         A chunk has at least one fragment, whatever the budget. Every rank must take all chunks: where one has none
-        left, it gets empty ones as long as others go on.
+        left, it gets empty ones as long as others go on. Neighbours, bound and share are those of `Buckets.count_rows`.
         """
         comm, buckets = self._layout.comm, self._buckets
-        counts = buckets.count_rows(neighbours, self.bound)
+        counts = buckets.count_rows(neighbours, bound, share)
         rows = np.zeros(len(self._owners) + 1, np.int64)
         np.cumsum(self._delivery.reply(counts[buckets.positions]), out=rows[1:])
         chunks = _cut(rows[self._sketch_begins], budget)

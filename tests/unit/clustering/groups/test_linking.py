@@ -260,10 +260,22 @@ def list_rows(hashes, places, neighbours, bound) -> list[tuple[int, int]]:
     for hashed in sorted(set(hashes)):
         bucket = sorted(place for other, place in zip(hashes, places, strict=True) if other == hashed)
         for at, place in enumerate(bucket if len(bucket) <= bound else []):
+            if sum(other >> 32 == place >> 32 for other in bucket[:at]) >= 8:
+                continue
             later = [other for other in bucket[at + 1 :] if other >> 32 > place >> 32]
             met = sorted({other >> 32 for other in later})[:neighbours]
             rows += [(place, other) for other in later if other >> 32 in met][: 4 * neighbours]
     return rows
+
+
+def test_entries_of_a_share_of_the_fragments_meet_others():
+    places = np.arange(2000, dtype=np.uint64) << np.uint64(32)
+    buckets = Buckets(np.zeros(2000, np.uint64), places)
+    every, tenth, hundredth = (buckets.count_rows(2, share=share) > 0 for share in (1, 0.1, 0.01))
+    assert every.sum() == 1999
+    assert 150 < tenth.sum() < 250
+    assert 5 < hundredth.sum() < 40
+    assert not (hundredth & ~tenth).any()
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -272,7 +284,8 @@ def test_entries_meet_the_next_fragments_of_their_bucket(seed):
     # Hashes that differ in the lowest bits alone are not told apart by the upper bits that sorting begins with.
     kinds = rng.integers(0, 2**63, 6, np.uint64)
     hashes = np.append(rng.choice(np.concatenate([kinds, kinds + np.uint64(1)]), 400), np.uint64(2**64 - 1))
-    places = (rng.integers(0, 30, 401, np.uint64) << np.uint64(32)) | rng.permutation(401).astype(np.uint64)
+    fragments = 3 if seed > 3 else 30
+    places = (rng.integers(0, fragments, 401, np.uint64) << np.uint64(32)) | rng.permutation(401).astype(np.uint64)
     order = np.argsort(places) if seed % 2 else np.arange(401)
     hashes, places = hashes[order], places[order]
     buckets = Buckets(hashes, places)
