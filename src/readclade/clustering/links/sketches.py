@@ -18,7 +18,7 @@ from readclade.clustering.links.sequences import Sequences
 
 ORDINAL_BITS = 11
 ORDINAL_MASK = (1 << ORDINAL_BITS) - 1
-_LENGTHS = (31, 25, 21, 19, 17)
+_LENGTHS = (31, 25, 21, 19, 17, 15)
 _LEAST_SHARE = 0.15
 _HITS_PER_KB = 12
 _UNKNOWN_ERROR_RATE = 0.05
@@ -93,7 +93,7 @@ def _sketch(codes, offsets, ids, wanted, k, threshold, is_short, hashes, places,
         for mate in range(2):
             read = 2 * i + mate
             forward, backward = np.uint64(0), np.uint64(0)
-            known = 0
+            known, last = 0, np.uint64(0)
             begin = count
             for position in range(offsets[read], offsets[read + 1]):
                 code = np.uint64(codes[position])
@@ -106,7 +106,8 @@ def _sketch(codes, offsets, ids, wanted, k, threshold, is_short, hashes, places,
                 if known < k:
                     continue
                 hashed = mix(min(forward, backward) + np.uint64(0x9E3779B97F4A7C15))
-                if hashed < threshold:
+                if hashed < threshold and (is_short or hashed != last):  # in a run of one letter the first is enough
+                    last = hashed
                     if count < capacity:
                         place = np.uint64(position - offsets[read] - k + 1) << np.uint64(1)
                         hashes[count] = hashed
