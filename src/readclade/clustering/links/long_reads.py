@@ -1,0 +1,147 @@
+"""Overlaps of long reads: which share k-mers, which of these hold base by base, and which a chain can be made of.
+
+A pilot with few short k-mers finds the error rate, which tells how long and how dense the k-mers of the search are.
+Whole numbers or the work of one element decide, so that the result is the same on any number of ranks.
+"""
+
+import logging
+from collections.abc import Callable
+
+import numpy as np
+from mpi4py import MPI
+
+from readclade.clustering.links.anchors import Rule, verify
+from readclade.clustering.links.buckets import Rows, SharedBuckets
+from readclade.clustering.links.candidates import group_rows
+from readclade.clustering.links.edges import Overlaps
+from readclade.clustering.links.ends import choose_containers, choose_ends
+from readclade.clustering.links.errors import estimate_rates, measure_qualities, to_error_rate, to_half
+from readclade.clustering.links.fetching import fetch_reads
+from readclade.clustering.links.sequences import Sequences
+from readclade.clustering.links.sketches import SketchRule, choose_sketch, sketch_reads
+from readclade.clustering.links.verified import Verified, join_verified
+from readclade.clustering.ranks.communicator import sum_integers
+from readclade.clustering.ranks.exchange import Layout, look_up
+
+ROWS_IN_FLIGHT = 4_000_000
+_NEIGHBOURS = 40
+_DEVIATIONS = 5, 2  # an overlap may be beyond both reads' rates by 5/2 standard errors
+_PILOT = SketchRule(15, 0.02, 1.0, False)
+_PILOT_READS = 4000
+_PILOT_ANCHORS = Rule(_PILOT.k, least_hits=2, least=1000, most_divergence=0.4, most_tip=-1)
+_USUAL_ERROR_RATE = 0.05
+_MOST_DISAGREEMENT = 2
+_BEGUN, _COMPARED = 0.1, 0.9  # shares of the time
+_log = logging.getLogger(__name__)
+
+Report = Callable[[str, float], None]
+
+
+def overlap_long_reads(
+    layout: Layout,
+    sequences: Sequences,
+    error_rates: np.ndarray,
+    budget: int = ROWS_IN_FLIGHT,
+    report: Report = lambda line, done: None,
+) -> tuple[Overlaps, Verified]:
+    """Return what the overlaps of all ranks' long reads say, and those that hold. Collective.
+
+    Args:
+        layout: of fragments.
+        sequences: of this rank's fragments; mates are empty.
+        error_rates: (n,) float32 errors a base of this rank's fragments by their qualities, NaN where unknown.
+        budget: how many shared k-mers a rank looks at at a time; has no influence on the result.
+        report: called with lines of progress, and how much of the work is done (0 to 1).
+    """
+    comm, reads = layout.comm, Layout(layout.comm, 2 * layout.firsts)
+    pilot = _estimate(layout, reads, sequences, budget)
+    assumed = _choose_error_rate(comm, pilot, error_rates)
+    rule = choose_sketch("ont", assumed)
+    report(f"error rate {assumed:.3g}: k-mers of length {rule.k}, {rule.density:.3g} of all", _BEGUN)
+    found, resembling = _search(layout, sequences, rule, Rule(rule.k), budget, report)
+    rates = estimate_rates(reads, found, to_half(assumed))
+    bounds = rates.reads[reads.local(found.a)] + look_up(reads, found.b, rates.reads)
+    more, of = _DEVIATIONS
+    is_kept = of * (found.divergences - bounds) <= more * found.deviations
+    kept = found.take(is_kept)
+    total, resembling = sum_integers(comm, np.array([len(kept), resembling + len(found) - len(kept)], np.int64))
+    report(f"{total:,} overlaps hold; {resembling:,} pairs of reads only resemble one another", _COMPARED)
+    containers, offsets = choose_containers(reads, kept)
+    best, overlaps = choose_ends(reads, Layout(comm, 4 * layout.firsts), kept, containers >= 0)
+    error_rate = float(to_error_rate(rates.sample)) if rates.is_known else np.nan
+    by_fragment = to_error_rate(rates.reads[::2]).astype(np.float32)
+    if not rates.is_known:
+        by_fragment[~rates.is_told[::2]] = np.nan
+    lengths = sequences.read_lengths.astype(np.int64)
+    report(f"error rate {error_rate:.3g} by overlaps", 1)
+    return (
+        Overlaps(best, overlaps, containers, offsets, lengths, kept.a, kept.b, by_fragment, error_rate),
+        kept,
+    )
+
+
+def _estimate(layout: Layout, reads: Layout, sequences: Sequences, budget: int) -> float:
+    """Return the error rate by a pilot: some reads against all; NaN where too little overlaps. Collective."""
+    share = min(1, _PILOT_READS / max(layout.count, 1))
+    found, _ = _search(layout, sequences, _PILOT, _PILOT_ANCHORS, budget, share=share)
+    rates = estimate_rates(reads, found, to_half(_USUAL_ERROR_RATE))
+    return float(to_error_rate(rates.sample)) if rates.is_known else np.nan
+
+
+def _choose_error_rate(comm: MPI.Comm, found: float, error_rates: np.ndarray) -> float:
+    """Return the rate by overlaps, or else by qualities, or else the usual one; log where it is from. Collective."""
+    told = measure_qualities(comm, error_rates)
+    by_qualities = "nothing by qualities" if np.isnan(told) else f"{told:.3g} by qualities"
+    if np.isnan(found):
+        chosen = _USUAL_ERROR_RATE if np.isnan(told) else told
+        line = f"too little overlaps to tell the error rate (below about 3x); {by_qualities}; taken to be {chosen:.3g}"
+    else:
+        chosen, line = found, f"error rate {found:.3g} by overlaps, {by_qualities}"
+    if comm.rank == 0:
+        _log.info(line)
+        if max(found, told) > _MOST_DISAGREEMENT * min(found, told):
+            _log.warning("warning: overlaps and qualities disagree about the error rate; overlaps decide")
+    return chosen
+
+
+def _search(
+    layout: Layout,
+    sequences: Sequences,
+    sketch_rule: SketchRule,
+    rule: Rule,
+    budget: int,
+    report: Report = lambda line, done: None,
+    share: float = 1,
+) -> tuple[Verified, int]:
+    """Return the overlaps whose first read this rank holds, and how many pairs differ too much. Collective.
+
+    Args:
+        share: of the fragments that are compared with those of higher ids.
+    """
+    reads = Layout(layout.comm, 2 * layout.firsts)
+    sketch = sketch_reads(sequences, layout.ids, np.ones(len(sequences), bool), sketch_rule)
+    buckets = SharedBuckets(layout, sketch, sketch_rule.threshold)
+    del sketch
+    counts = np.zeros(4, np.int64)
+    parts = [join_verified([])]
+    for rows in buckets.iterate_rows(_NEIGHBOURS, budget, share=share):
+        parts.append(_compare(layout, reads, rows, sequences, rule, counts))
+        if rows.end > rows.begin:
+            done = rows.end / len(layout.ids)
+            report(f"{done:.0%} of the fragments compared", _BEGUN + done * (_COMPARED - _BEGUN))
+    return join_verified(parts), int(counts[2] + counts[3])
+
+
+def _compare(layout: Layout, reads: Layout, rows: Rows, sequences: Sequences, rule: Rule, counts) -> Verified:
+    """Return the overlaps among a chunk's pairs of reads. Collective."""
+    candidates = group_rows(rows.begins, rows.mine, rows.theirs, rule.least_hits)
+    firsts, partners = 2 * (rows.begin + candidates.first), 2 * candidates.partner
+    fetched = fetch_reads(reads, partners, sequences)
+    own = (sequences.words, sequences.begins, sequences.read_lengths)
+    theirs = (fetched.words, fetched.begins, fetched.read_lengths)
+    found = verify(candidates, firsts, fetched.places, own, theirs, rule, counts)
+    pairs, _, edits, a_begin, a_end, b_begin, b_end = found.T
+    firsts, places = firsts[pairs], fetched.places[pairs]
+    a_length, b_length = sequences.read_lengths[firsts], fetched.read_lengths[places]
+    a, b, is_reversed = reads.ids[firsts], partners[pairs], candidates.is_reversed[pairs]
+    return Verified(a, b, is_reversed, a_begin, a_end, b_begin, b_end, a_length, b_length, edits)
