@@ -22,7 +22,8 @@ from readclade.cli import make_parser, run, start_log
 from readclade.clustering.genomes.kmeans import run_kmeans
 from readclade.clustering.genomes.lattice import Points
 from readclade.clustering.groups.calibration import Calibration, fit_calibration
-from readclade.clustering.groups.linking import LinkedFragments, link_fragments
+from readclade.clustering.groups.linkage import Linkage
+from readclade.clustering.groups.linking import link_fragments
 from readclade.clustering.groups.pooling import are_apart, pool_groups
 from readclade.clustering.links.sequences import Sequences, encode_sequences
 from readclade.clustering.ranks.exchange import Layout
@@ -70,12 +71,12 @@ def cluster(calibration: Calibration, vectors: np.ndarray, weights: np.ndarray, 
     return points.get_distances(run_kmeans(points, k, 0, 8).centroids)[0]
 
 
-def cluster_groups(vectors, known, layout: Layout, linked: LinkedFragments, lengths, k: int) -> np.ndarray:
+def cluster_groups(vectors, known, layout: Layout, linked: Linkage, lengths, k: int) -> np.ndarray:
     """Return (n,) int64, the cluster of each fragment's group by k-means on pooled and calibrated vectors."""
     roots = linked.levels[-1]
-    data = (vectors, lengths, known, linked.multiplicities)
+    data = (vectors, lengths, known, linked.depths)
     groups = pool_groups(layout, roots, *data)
-    parts = pool_groups(layout, linked.levels[0] if linked.rule.is_short else layout.ids, *data)
+    parts = pool_groups(layout, linked.levels[0] if linked.is_short else layout.ids, *data)
     outer = roots[parts.ids]
     inside = are_apart(layout, parts, groups, outer)
     deviations = parts.vectors.look_up(parts.ids[inside]) - groups.vectors.look_up(outer[inside])
@@ -88,7 +89,7 @@ def cluster_groups(vectors, known, layout: Layout, linked: LinkedFragments, leng
 
 
 def measure(
-    vectors: np.ndarray, embedder: Embedder, d: int, layout: Layout, linked: LinkedFragments, lengths, truth: np.ndarray
+    vectors: np.ndarray, embedder: Embedder, d: int, layout: Layout, linked: Linkage, lengths, truth: np.ndarray
 ) -> list[float]:
     """Return the ARI named in FIGURES of one embedder's (n, D) vectors, over the fragments that it has a vector for."""
     known = ~np.isnan(vectors[:, 0])

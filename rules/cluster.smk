@@ -25,6 +25,7 @@ rule cluster:
         nodes=1,
         tasks_per_node=1,
         mem_mb=get_cluster_memory,
+        rank_gb=4,
         runtime="12h",
     params:
         out=subpath(output.clusters, parent=True),
@@ -38,7 +39,8 @@ rule cluster:
         "{resources.mpi} -n {params.ranks} python -m mpi4py {input.script:q} --manifest {input.staged}/manifest.json"
         " --out {params.out} --algorithm {params.clustering[algorithm]} --k {params.clustering[k]}"
         " --seed {params.clustering[seed]} --directions {params.clustering[directions]}"
-        " --seedings {params.clustering[seedings]} --ranks {params.ranks} 2>&1 | tee {log}"
+        " --seedings {params.clustering[seedings]} --ranks {params.ranks}"
+        " --memory {resources.rank_gb} 2>&1 | tee {log}"
 
 
 rule write_bins:

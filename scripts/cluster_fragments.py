@@ -30,6 +30,9 @@ def main() -> None:
     parser.add_argument("--ranks", type=int, help="the number of MPI ranks that must be there")
     parser.add_argument("--directions", type=int, default=16, help="calibrated directions (default: %(default)s)")
     parser.add_argument("--seedings", type=int, default=8, help="starts of k-means (default: %(default)s)")
+    parser.add_argument(
+        "--memory", type=float, default=4, help="GB that a rank is to stay within (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     if arguments.k != "auto" and (not arguments.k.isdecimal() or int(arguments.k) < 1):
         raise ConfigError(f"k = {arguments.k} is no number of clusters", remedy="give auto, or a number from 1 on")
@@ -37,11 +40,13 @@ def main() -> None:
         raise ConfigError("lsh makes as many clusters as there are groups", remedy="leave k at auto")
     if min(arguments.directions, arguments.seedings) < 1 or arguments.seed < 0:
         raise ConfigError("--directions and --seedings must be at least 1, --seed at least 0", remedy="correct them")
+    if not arguments.memory >= 0.1:
+        raise ConfigError(f"--memory {arguments.memory:g} is too little for a rank", remedy="give 4, in GB, or more")
     if MPI.COMM_WORLD.rank == 0:
         start_log("cluster")
     k = None if arguments.k == "auto" else int(arguments.k)
     parameters = Parameters(arguments.algorithm, k, arguments.seed, arguments.directions, arguments.seedings)
-    cluster_fragments(MPI.COMM_WORLD, arguments.manifest, arguments.out, parameters, arguments.ranks)
+    cluster_fragments(MPI.COMM_WORLD, arguments.manifest, arguments.out, parameters, arguments.ranks, arguments.memory)
 
 
 def main_on_rank() -> None:

@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 from mpi4py import MPI
 
-from benchmarks.communities.simulation import COMPLEMENT, add_errors, read_fasta, simulate_long_reads
-from readclade.clustering.groups.grouping import group_in_rounds, group_links
-from readclade.clustering.groups.linking import LinkedFragments, link_fragments
+from benchmarks.communities.simulation import COMPLEMENT, read_fasta, simulate_long_reads
+from readclade.clustering.groups.linkage import Linkage
+from readclade.clustering.groups.linking import link_fragments
+from readclade.clustering.links.chains import place_contained, walk
 from readclade.clustering.links.sequences import encode_sequences
 from readclade.clustering.ranks.communicator import gather_rows
 from readclade.clustering.ranks.exchange import Layout, exchange, find_most, look_up
@@ -31,6 +32,14 @@ def make_shards(fragments: list[tuple[str, str]]) -> list[pa.Table]:
     ]
 
 
+def substitute(sequence: bytes, rng) -> str:
+    """Return a read with Illumina's errors: 0.5 % of the bases are others."""
+    letters = np.frombuffer(sequence, np.uint8).copy()
+    wrong = np.flatnonzero(rng.random(len(letters)) < 0.005)
+    letters[wrong] = rng.choice(np.frombuffer(b"ACGT", np.uint8), len(wrong))
+    return letters.tobytes().decode()
+
+
 def make_pairs() -> list[tuple[str, str]]:
     """Return pairs of a phage at 20x, with errors, copies, unknown letters and short mates."""
     (genome,) = read_fasta(GENOMES / "Enterobacteria_phage_lambda.fa.gz", "").values()
@@ -38,7 +47,7 @@ def make_pairs() -> list[tuple[str, str]]:
     pairs = []
     for begin in rng.integers(0, len(genome) - 400, 3000):
         mates = genome[begin : begin + 150], genome[begin + 250 : begin + 400].translate(COMPLEMENT)[::-1]
-        one, other = (add_errors(mate, 0.005, rng).decode() for mate in mates)
+        one, other = (substitute(mate, rng) for mate in mates)
         pairs.append((one, other) if rng.random() < 0.5 else (other, one))
     pairs[500:520] = pairs[:20]
     pairs[2500:2520] = [(other, one) for one, other in pairs[:20]]
@@ -58,12 +67,12 @@ def make_long_reads() -> list[tuple[str, str]]:
     return [*map(tuple, reads), *map(tuple, reads[:5]), ("", "")]
 
 
-def link(comm: MPI.Comm, shards: list[pa.Table], platform: str, **options) -> LinkedFragments:
+def link(comm: MPI.Comm, shards: list[pa.Table], platform: str, **options) -> Linkage:
     layout = Layout(comm, np.cumsum([0, *map(len, shards)]))
     sequences = encode_sequences(shards[comm.rank :: comm.size])
     # The error rates differ from shard to shard: the median has to be that of all.
     rates = np.where(layout.ids % 3 == 0, np.nan, 0.05 + layout.ids % 10 / 1e4).astype(np.float32)
-    return link_fragments(layout, sequences, platform, rates, **options)
+    return link_fragments(layout, sequences, platform, rates, lambda line, done=None: None, **options)
 
 
 def check_links(fragments: list[tuple[str, str]], platform: str) -> None:
@@ -71,21 +80,17 @@ def check_links(fragments: list[tuple[str, str]], platform: str) -> None:
     one = link(MPI.COMM_SELF, shards, platform)
     alone = Layout(MPI.COMM_SELF, np.cumsum([0, *map(len, shards)]))
     layout = Layout(WORLD, alone.firsts)
-    assert len(one.links) > 100
-    assert (one.representatives != alone.ids).sum() >= 5
-    assert np.array_equal(np.lexsort([one.links.second, one.links.first]), np.arange(len(one.links)))
-    for rows in (4_000_000, 1000, 100):
-        many = link(WORLD, shards, platform, rows_in_flight=rows)
-        assert many.rule == one.rule
-        for mine, theirs in zip([*many.levels, many.representatives], [*one.levels, one.representatives], strict=True):
+    assert len(one.first) > 5
+    assert np.array_equal(np.lexsort([one.second, one.first]), np.arange(len(one.first)))
+    assert np.bincount(one.levels[-1]).max() > 100
+    for budget in (1 << 30, 1_000_000, 20_000):
+        many = link(WORLD, shards, platform, budget=budget)
+        for mine, theirs in zip(many.levels, one.levels, strict=True):
             assert np.array_equal(mine, theirs[layout.ids])
-        assert many.multiplicities.tobytes() == one.multiplicities[layout.ids].tobytes()
-        held = layout.owner(one.links.first) == WORLD.rank
-        for name, column in vars(one.links).items():
-            found = getattr(many.links, name)
-            assert found.dtype == column.dtype
-            assert found.tobytes() == column[held].tobytes(), name
-        assert np.array_equal(many.repelled, one.repelled[layout.owner(one.repelled[:, 0]) == WORLD.rank])
+        assert many.depths.tobytes() == one.depths[layout.ids].tobytes()
+        held = layout.owner(one.first) == WORLD.rank
+        for name in ("first", "second", "count"):
+            assert np.array_equal(getattr(many, name), getattr(one, name)[held]), name
 
 
 def check_exchange(comm: MPI.Comm) -> None:
@@ -125,31 +130,34 @@ def check_layout(comm: MPI.Comm) -> None:
         assert np.array_equal(look_up(layout, asked, pairs), np.column_stack([asked, -asked]))
 
 
-def check_groups(comm: MPI.Comm) -> None:
-    """Rounds give what the sequence gives, on graphs with many equal strengths, overlaps and several components."""
-    for seed in range(12):
+def check_chains(comm: MPI.Comm) -> None:
+    """Chains of random nodes, circles among them, are the same on all ranks, and so is what lies in containers."""
+    for seed in range(8):
         rng = np.random.default_rng(seed)
-        sizes = rng.integers(0, 60, 7)
+        sizes = rng.integers(0, 90, 7)
         alone, layout = (Layout(each, np.cumsum([0, *sizes])) for each in (MPI.COMM_SELF, comm))
-        n = alone.count
-        near = rng.integers(0, n, (6 * n, 1)) + rng.integers(0, 1 + seed % 3 * 5 + 2, (6 * n, 2))
-        pairs = np.unique(np.sort(np.clip(near, 0, n - 1), axis=1), axis=0)
-        pairs = pairs[pairs[:, 0] < pairs[:, 1]]
-        strengths = rng.integers(0, [1, 4, 10**9][seed % 3] + 1, len(pairs))
-        lengths = rng.integers(1, 9, n)
-        overlaps = rng.integers(0, 1 + lengths[pairs].min(axis=1)) if seed % 2 else np.zeros(len(pairs), np.int64)
-        bounds = (6, 15, 40)
-        expected, _ = group_links(alone, *pairs.T, strengths, overlaps, lengths, bounds)
-        held = layout.owner(pairs[:, 0]) == comm.rank
-        links = (*pairs[held].T, strengths[held], overlaps[held])
-        found, rounds = group_in_rounds(layout, *links, lengths[layout.ids], bounds)
-        assert rounds < 100
-        for mine, theirs in zip(found, expected, strict=True):
-            assert np.array_equal(mine, theirs[layout.ids]), seed
+        count = alone.count
+        ends = rng.permutation(2 * count)[: 2 * int(count * (0.9 + seed / 80))].reshape(-1, 2)
+        best = np.full(2 * count, -1)
+        best[ends[:, 0]], best[ends[:, 1]] = ends[:, 1], ends[:, 0]
+        best[rng.integers(0, 2 * count, 3)] = rng.integers(0, 2 * count, 3)  # not mutual
+        gaps, lengths = np.full(2 * count, -7), rng.integers(20, 90, count)
+        inner = np.flatnonzero(rng.random(count) < 0.3)
+        inner = inner[inner > 0]
+        containers, offsets = np.full(count, -1), np.zeros(count, np.int64)
+        containers[inner] = 2 * rng.integers(0, inner) + rng.integers(0, 2, len(inner))
+        offsets[inner] = rng.integers(0, 9, len(inner))
+        expected = place_contained(alone, walk(alone, best, gaps, lengths), containers, offsets, lengths)
+        own = layout.ids
+        both = (2 * own[:, None] + [0, 1]).reshape(-1)
+        arrays = (containers[own], offsets[own], lengths[own])
+        found = place_contained(layout, walk(layout, best[both], gaps[both], lengths[own]), *arrays)
+        for name in vars(expected):
+            assert np.array_equal(getattr(found, name), getattr(expected, name)[own]), (seed, name)
 
 
 for communicator in (MPI.COMM_SELF, WORLD):
-    for check in (check_exchange, check_layout, check_groups):
+    for check in (check_exchange, check_layout, check_chains):
         check(communicator)
 check_links(make_pairs(), "illumina")
 check_links(make_long_reads(), "ont")

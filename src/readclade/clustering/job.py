@@ -20,12 +20,11 @@ from readclade.clustering.genomes.kmeans import run_kmeans
 from readclade.clustering.genomes.lattice import Points
 from readclade.clustering.groups.calibration import Calibration, fit_calibration
 from readclade.clustering.groups.halves import Embed, choose_half_embedder, have_halves, measure_halves
-from readclade.clustering.groups.linkage import Linkage, load_linkage, take_linkage
-from readclade.clustering.groups.linking import link_fragments
+from readclade.clustering.groups.linkage import Linkage, load_linkage
+from readclade.clustering.groups.linking import is_short, link_fragments
 from readclade.clustering.groups.pooling import Groups, are_apart, choose_rows, gather_by_id, pool_groups
 from readclade.clustering.inputs import Entry, LocalFragments, list_entries, load_embeddings, load_fragments
 from readclade.clustering.links.sequences import Sequences
-from readclade.clustering.links.sketches import choose_sketch
 from readclade.clustering.outputs import Outcome, write_outcome
 from readclade.clustering.ranks.checkpoints import Checkpoints
 from readclade.clustering.ranks.communicator import check_size, gather_rows, run_on_each, sum_integers
@@ -63,11 +62,13 @@ def cluster_fragments(
     out: Path,
     parameters: Parameters,
     ranks: int | None = None,
+    memory: float = 4,
 ) -> None:
     """Cluster the fragments of the manifests and write the results into `out`. Collective.
 
     Args:
         ranks: the expected number of ranks, or None for any.
+        memory: GB that a rank is to stay within, half of it for what is on its way; no result depends on it.
 
     Raises:
         ReadcladeError: on all ranks alike.
@@ -95,7 +96,7 @@ def cluster_fragments(
     with threadpool_limits(1):
         checkpoints = Checkpoints(comm, Path(out), _get_fingerprint(entries))
         note.begin(LINKED)
-        linkage = _link(layout, entries, local, checkpoints, note)
+        linkage = _link(layout, entries, local, checkpoints, note, int(memory * 5e8))
         note.begin(FOUND)
         outcome = _cluster(layout, entries, linkage, local, parameters, checkpoints, note)
         description = {
@@ -120,15 +121,14 @@ def _hash_json(value) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
-def _link(layout: Layout, entries, local: LocalFragments, checkpoints: Checkpoints, note) -> Linkage:
+def _link(layout: Layout, entries, local: LocalFragments, checkpoints: Checkpoints, note, budget: int) -> Linkage:
     """Link the fragments, or take what an earlier run linked. Collective."""
     platform = entries[0].manifest.platform
 
     def link() -> Linkage:
-        return take_linkage(layout, link_fragments(layout, local.sequences, platform, local.error_rates, note))
+        return link_fragments(layout, local.sequences, platform, local.error_rates, note, budget)
 
-    is_short = choose_sketch(platform, np.nan).is_short
-    linkage, is_resumed = load_linkage(layout, checkpoints, len(entries), is_short, link)
+    linkage, is_resumed = load_linkage(layout, checkpoints, len(entries), is_short(platform), link)
     if is_resumed:
         note.skip()
         note("links taken from the checkpoint of an earlier run")
@@ -182,7 +182,7 @@ def _pool(
     """Return each fragment's group, the groups, and what calibrates their vectors. Collective."""
     comm, manifest = layout.comm, entries[0].manifest
     embeddings = run_on_each(comm, lambda: load_embeddings(entries[comm.rank :: comm.size], manifest.d))
-    data = (embeddings, local.bases, local.known, linkage.multiplicities)
+    data = (embeddings, local.bases, local.known, linkage.depths)
     if parameters.algorithm == "lsh":
         roots = linkage.levels[-1]
         groups = pool_groups(layout, roots, *data)

@@ -20,6 +20,7 @@ from readclade.clustering.groups.pooling import Groups, sum_by_group
 from readclade.clustering.links.sequences import Sequences
 from readclade.clustering.ranks.communicator import gather_rows, run_on_each, sum_integers
 from readclade.clustering.ranks.exchange import Layout, look_up
+from readclade.clustering.ranks.rows import sum_rows
 from readclade.hashing import scramble
 
 _MOST_CORES = 8192
@@ -27,7 +28,6 @@ _LEAST_FRAGMENTS = 8  # of a core, for short reads
 _LEAST_BASES = (10_000, 5_000, 2_500)  # of a core, for long reads: the first at which cores hold enough of all bases
 _COVERED = 2 / 3  # share of the bases that is enough
 _LEAST_CORES = 64  # with fewer of the smaller sizes, two parts of one genome would look like two genomes
-_LEAST_CONSISTENCY = 0.5  # of a link that counts between groups
 _LEAST_LEAD = 1.0  # nats by which the best cluster must lead, or a fragment stays unassigned
 
 
@@ -154,14 +154,11 @@ def _gather_cores(layout, linkage: Linkage, roots, groups: Groups, sequences, id
     comm.Reduce(words, total, op=MPI.SUM)
     markers = find_markers(comm, sequences, own, len(ids))
 
-    kept = linkage.consistency >= _LEAST_CONSISTENCY
-    first = own[layout.local(linkage.first[kept])]
-    second = find_places(ids, look_up(layout, linkage.second[kept], roots))
+    first = own[layout.local(linkage.first)]
+    second = find_places(ids, look_up(layout, linkage.second, roots))
     crossing = (first >= 0) & (second >= 0) & (first != second)
-    first, second = first[crossing], second[crossing]
-    pairs = np.minimum(first, second) * max(len(ids), 1) + np.maximum(first, second)
-    pairs, numbers = np.unique(pairs, return_counts=True)
-    rows = gather_rows(comm, np.column_stack([pairs, numbers]).astype(np.int64), everywhere=False)
+    ends = np.sort(np.column_stack([first, second])[crossing], axis=1)
+    rows = gather_rows(comm, np.column_stack([ends, linkage.count[crossing]]), everywhere=False)
 
     place = find_places(ids, groups.ids)
     mine = place >= 0
@@ -172,9 +169,8 @@ def _gather_cores(layout, linkage: Linkage, roots, groups: Groups, sequences, id
     if total is None:  # this is not rank 0
         return None
     order = counts[:, 0].argsort()
-    pairs, places = np.unique(rows[:, 0], return_inverse=True)
-    links = np.bincount(places, rows[:, 1], minlength=len(pairs))
-    matrix = make_link_matrix(len(ids), pairs // max(len(ids), 1), pairs % max(len(ids), 1), links)
+    pairs, numbers = sum_rows(rows[:, :2], rows[:, 2:])
+    matrix = make_link_matrix(len(ids), pairs[:, 0], pairs[:, 1], numbers[:, 0])
     return Cores(
         vectors[order], counts[order, 1], counts[order, 2], total.astype(np.float32), matrix, markers, linkage.is_short
     )

@@ -12,9 +12,9 @@ import numpy as np
 from mpi4py import MPI
 
 from readclade.clustering.genomes.codons import add_codon, make_codon_table
-from readclade.clustering.links.buckets import sort_run
 from readclade.clustering.links.packing import mix
 from readclade.clustering.links.sequences import Sequences
+from readclade.clustering.links.sorting import sort_run
 from readclade.clustering.ranks.communicator import gather_rows
 
 _AMINO_ACIDS = 8  # of a word

@@ -5,40 +5,33 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from readclade.clustering.groups.linking import LinkedFragments
 from readclade.clustering.ranks.checkpoints import Checkpoints
 from readclade.clustering.ranks.communicator import run_on_each
-from readclade.clustering.ranks.exchange import Layout, look_up
+from readclade.clustering.ranks.exchange import Layout
 
 _LEVELS = 3
-_LINKS = (("first", np.int64), ("second", np.int64), ("consistency", np.float32))
+_LINKS = (("first", np.int64), ("second", np.int64), ("count", np.int64))
 
 
 @dataclass(frozen=True)
 class Linkage:
-    """Groups of this rank's n fragments, and the links between groups.
+    """Stretches of this rank's n fragments, and the links between stretches.
 
     Attributes:
-        levels: three (n,) int64, as `LinkedFragments`.
-        multiplicities: (n,) float32, as there.
-        first, second, consistency: (m,) links whose ends are in different groups of the innermost level, as `Links`.
+        levels: three (n,) int64, the stretch of every fragment: the lowest fragment in it. Stretches of a level are
+            made of stretches of the level before.
+        depths: (n,) float32, how often a base of the fragment's innermost stretch was read.
+        first, second, count: (m,) int64, two stretches of the innermost level, first < second, and the evidence that
+            they are neighbours. Held by the rank that holds the first, by first, then second.
         is_short: whether the reads are short.
     """
 
     levels: list[np.ndarray]
-    multiplicities: np.ndarray
+    depths: np.ndarray
     first: np.ndarray
     second: np.ndarray
-    consistency: np.ndarray
+    count: np.ndarray
     is_short: bool
-
-
-def take_linkage(layout: Layout, linked: LinkedFragments) -> Linkage:
-    """Keep of linked fragments what clusters are made from. Collective."""
-    links, inner = linked.links, linked.levels[0]
-    crossing = inner[layout.local(links.first)] != look_up(layout, links.second, inner)
-    first, second, consistency = (getattr(links, name)[crossing] for name, _ in _LINKS)
-    return Linkage(linked.levels, linked.multiplicities, first, second, consistency, linked.rule.is_short)
 
 
 def load_linkage(
@@ -63,8 +56,8 @@ def load_linkage(
             return np.concatenate([np.zeros(0, kind), *(one[key] for one in saved)])
 
         levels = [join(f"level{level}", np.int64) for level in range(_LEVELS)]
-        first, second, consistency = (join(name, kind) for name, kind in _LINKS)
-        return Linkage(levels, join("multiplicities", np.float32), first, second, consistency, is_short), True
+        first, second, count = (join(name, kind) for name, kind in _LINKS)
+        return Linkage(levels, join("depths", np.float32), first, second, count, is_short), True
     linkage = make()
     for number, name in names.items():
         bounds = layout.firsts[number : number + 2]
@@ -72,5 +65,5 @@ def load_linkage(
         inside = slice(*np.searchsorted(linkage.first, bounds))
         arrays = {field: getattr(linkage, field)[inside] for field, _ in _LINKS}
         arrays |= {f"level{level}": roots[rows] for level, roots in enumerate(linkage.levels)}
-        checkpoints.save(name, **arrays, multiplicities=linkage.multiplicities[rows])
+        checkpoints.save(name, **arrays, depths=linkage.depths[rows])
     return linkage, False

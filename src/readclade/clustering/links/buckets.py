@@ -16,9 +16,8 @@ from itertools import pairwise
 import numba
 import numpy as np
 
-from readclade.clustering.links.overlaps import sort_rows
 from readclade.clustering.links.sketches import Sketch, mix
-from readclade.clustering.ranks.communicator import gather_rows
+from readclade.clustering.links.sorting import sort_rows, sort_run
 from readclade.clustering.ranks.exchange import Delivery, Layout, find_most, swap, swap_counts
 
 _LOW_HALF = np.uint64(2**32 - 1)
@@ -26,27 +25,6 @@ _LOW_HALF = np.uint64(2**32 - 1)
 # most so many rows for each neighbour.
 _MOST_REPEATS = 8
 _ROWS_PER_NEIGHBOUR = 4
-_NO_BOUND = 2**32
-_LEAST_BOUND = 20
-
-
-@numba.njit(cache=True)
-def sort_run(firsts, seconds, others, count):
-    """Sort the first `count` of three arrays by the first, then the second, by Shell: runs are short, or in order."""
-    gap = 1
-    while gap < count // 3:
-        gap = 3 * gap + 1
-    while gap > 0:
-        for right in range(gap, count):
-            first, second, other = firsts[right], seconds[right], others[right]
-            at = right
-            while at >= gap and (
-                firsts[at - gap] > first or (firsts[at - gap] == first and seconds[at - gap] > second)
-            ):
-                firsts[at], seconds[at], others[at] = firsts[at - gap], seconds[at - gap], others[at - gap]
-                at -= gap
-            firsts[at], seconds[at], others[at] = first, second, other
-        gap //= 3
 
 
 @numba.njit(cache=True)
@@ -89,8 +67,8 @@ def _arrange(keys, hashes, places, arranged, is_last, positions):
 
 
 @numba.njit(cache=True)
-def _count_rows(places, ends, neighbours, bound, highest, counts):
-    """Write how many rows each entry gives: none in buckets beyond the bound, or where a fragment's hash is higher."""
+def _count_rows(places, ends, neighbours, highest, counts):
+    """Write how many rows each entry gives: none where the hash of a fragment is higher."""
     half = np.uint64(32)
     begin = np.int64(0)
     for bucket in range(len(ends)):
@@ -99,7 +77,7 @@ def _count_rows(places, ends, neighbours, bound, highest, counts):
         for at in range(begin, end):
             counts[at] = 0
             repeats = repeats + 1 if at > begin and places[at - 1] >> half == places[at] >> half else 0
-            if end - begin > bound or repeats >= _MOST_REPEATS or mix(places[at] >> half) > highest:
+            if repeats >= _MOST_REPEATS or mix(places[at] >> half) > highest:
                 continue
             met = 0
             last = places[at] >> half
@@ -158,25 +136,15 @@ class Buckets:
         _arrange(keys, hashes, places, self.places, is_last, self.positions)
         self.ends = (np.flatnonzero(is_last) + 1).astype(np.uint32)
 
-    @property
-    def sizes(self) -> np.ndarray:
-        """(buckets,) uint32, how many entries share a hash."""
-        return np.diff(self.ends, prepend=np.uint32(0))
-
-    def get_multiplicities(self) -> np.ndarray:
-        """Return (entries,) uint32 in the order of arrival: how many entries share an entry's hash."""
-        sizes = self.sizes
-        return np.repeat(sizes, sizes)[self.positions]
-
-    def count_rows(self, neighbours: int, bound: int = _NO_BOUND, share: float = 1) -> np.ndarray:
+    def count_rows(self, neighbours: int, share: float = 1) -> np.ndarray:
         """Return (entries,) uint8 in sorted order: how many rows each entry gives.
 
-        Each meets the next `neighbours` larger fragments of its bucket, unless that has more than `bound` entries; only
-        those of a share of the fragments do, chosen by the hash of their id.
+        Each meets the next `neighbours` larger fragments of its bucket; only those of a share of the fragments do,
+        chosen by the hash of their id.
         """
         counts = np.empty(len(self.places), np.uint8)
         highest = np.uint64(min(int(share * 2**64), 2**64 - 1))
-        _count_rows(self.places, self.ends, neighbours, bound, highest, counts)
+        _count_rows(self.places, self.ends, neighbours, highest, counts)
         return counts
 
 
@@ -211,30 +179,14 @@ class SharedBuckets:
         self._delivery = Delivery(comm, self._owners)
         self._buckets = Buckets(self._delivery.send(sketch.hashes), self._delivery.send(sketch.places))
 
-    def measure_multiplicities(self) -> np.ndarray:
-        """Return (n,) float32, how often a fragment's k-mers occur: their median, NaN without any. Collective."""
-        medians = np.empty(len(self._layout.ids), np.float32)
-        _take_medians(self._delivery.reply(self._buckets.get_multiplicities()), self._sketch_begins, medians)
-        return medians
-
-    def choose_bound(self) -> int:
-        """Return four times the multiplicity within which 99 % of all entries lie, at least 20. Collective."""
-        sizes, counts = np.unique(self._buckets.sizes, return_counts=True)
-        table = gather_rows(self._layout.comm, np.column_stack([sizes, sizes.astype(np.int64) * counts]))
-        table = table[np.argsort(table[:, 0], kind="stable")]
-        entries = np.cumsum(table[:, 1])
-        if not len(table):
-            return _LEAST_BOUND
-        return max(_LEAST_BOUND, 4 * int(table[np.searchsorted(entries * 100, entries[-1] * 99), 0]))
-
-    def iterate_rows(self, neighbours: int, budget: int, bound: int = _NO_BOUND, share: float = 1) -> Iterator[Rows]:
+    def iterate_rows(self, neighbours: int, budget: int, share: float = 1) -> Iterator[Rows]:
         """Hand out the rows of this rank's fragments, once, in chunks of about `budget` rows. Collective.
 
         A chunk has at least one fragment, whatever the budget. Every rank must take all chunks: where one has none
-        left, it gets empty ones as long as others go on. Neighbours, bound and share are those of `Buckets.count_rows`.
+        left, it gets empty ones as long as others go on. Neighbours and share are those of `Buckets.count_rows`.
         """
         comm, buckets = self._layout.comm, self._buckets
-        counts = buckets.count_rows(neighbours, bound, share)
+        counts = buckets.count_rows(neighbours, share)
         rows = np.zeros(len(self._owners) + 1, np.int64)
         np.cumsum(self._delivery.reply(counts[buckets.positions]), out=rows[1:])
         chunks = _cut(rows[self._sketch_begins], budget)
@@ -263,12 +215,6 @@ class SharedBuckets:
         received = swap_counts(comm, sent)
         mine, theirs = swap(comm, mine, sent, received), swap(comm, theirs, sent, received)
         return Rows(begin, end, *sort_rows(mine, theirs, self._layout.ids[begin:end], comm.size > 1))
-
-
-@numba.njit(cache=True)
-def _take_medians(values, begins, medians):
-    for i in range(len(medians)):
-        medians[i] = np.median(values[begins[i] : begins[i + 1]]) if begins[i + 1] > begins[i] else np.nan
 
 
 def _cut(rows: np.ndarray, budget: int) -> np.ndarray:

@@ -1,10 +1,10 @@
-"""What overlaps say of reads, between finding them and making chains of them.
+"""What all comparisons of reads come to: what continues each read's ends best, containers, and who overlaps whom.
 
-Reads have numbers over all ranks: read 2 f is the sequence of fragment f, read 2 f + 1 its mate. So do their ends:
-end 2 r is the left end of read r, end 2 r + 1 its right end. A `Layout` of 2 or 4 times the fragments' firsts is one
-of reads or ends.
+Read 2 f is the sequence of fragment f, read 2 f + 1 its mate, which a long read has not. End 2 r is the left end of
+read r, end 2 r + 1 its right end.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,19 +12,19 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Overlaps:
-    """What is known of this rank's m reads, of n fragments, after all comparisons.
+    """What is known of this rank's m reads.
 
     Attributes:
-        best: (2 m,) int64, the partner end of each end, -1 where there is none; not yet mutual.
-        overlaps: (2 m,) int64 bases of that overlap, 0 where there is none.
-        containers: (m,) int64, 2 * container + whether the read is reversed against it, -1 where there is none. A
-            container is longer, or as long with a lower number: no circles.
-        offsets: (m,) int64, where the read's left end (as the container runs) lies in its container.
+        best: (2 m,) int64, the partner end of each end, -1 where none is; not always mutual.
+        overlaps: (2 m,) int64, bases of that overlap, 0 where none is.
+        containers: (m,) int64, 2 * container + whether the read is reversed against it, -1 where it has none. A
+            container is longer, or as long with a lower number.
+        offsets: (m,) int64, where the read's leftmost base lies in its container.
         lengths: (m,) int64 bases that count.
-        first, second: (p,) int64 reads of all verified overlaps, first < second, held by the rank of the first, sorted.
-        error_rates: (n,) float32 errors a base of each fragment as far as overlaps tell, else the sample's; NaN where
-            even that is unknown.
-        error_rate: of the sample; NaN where too little overlaps.
+        iterate_links: hands out two arrays of reads that overlap, (p,) int64 each, the first read of this rank; every
+            overlap at least once, on one rank or on two. Collective: every rank gets as many chunks.
+        error_rates: (n,) float32, errors a base of each fragment, NaN where unknown.
+        error_rate: of the sample, NaN where too little overlaps to tell.
     """
 
     best: np.ndarray
@@ -32,7 +32,6 @@ class Overlaps:
     containers: np.ndarray
     offsets: np.ndarray
     lengths: np.ndarray
-    first: np.ndarray
-    second: np.ndarray
+    iterate_links: Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]]
     error_rates: np.ndarray
     error_rate: float

@@ -131,17 +131,3 @@ def estimate_rates(layout: Layout, verified: Verified, assumed: int) -> Rates:
         if turn < _ROUNDS:
             own = said.divergences - look_up(layout, said.others, rates)
     return Rates(rates, has, sample, bool(speaking >= _LEAST_READS))
-
-
-def measure_qualities(comm: MPI.Comm, error_rates: np.ndarray) -> float:
-    """Return the median of all ranks' (n,) error rates, NaN left out, or NaN where they are placeholders. Collective.
-
-    Placeholders are the same for every read.
-    """
-    known = error_rates[~np.isnan(error_rates)].astype(np.float64)
-    steps = np.clip(np.rint(known * STEPS), 0, STEPS).astype(np.int64)
-    lowest = comm.allreduce(int(steps.min(initial=STEPS)), op=MPI.MIN)
-    highest = comm.allreduce(int(steps.max(initial=0)), op=MPI.MAX)
-    if highest - lowest <= highest // 1000:
-        return np.nan
-    return find_quantile(comm, steps, 0.5) / STEPS

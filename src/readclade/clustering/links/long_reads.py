@@ -4,18 +4,17 @@ A pilot with few short k-mers finds the error rate, which tells how long and how
 Whole numbers or the work of one element decide, so that the result is the same on any number of ranks.
 """
 
-import logging
 from collections.abc import Callable
 
 import numpy as np
-from mpi4py import MPI
 
 from readclade.clustering.links.anchors import Rule, verify
 from readclade.clustering.links.buckets import Rows, SharedBuckets
 from readclade.clustering.links.candidates import group_rows
 from readclade.clustering.links.edges import Overlaps
 from readclade.clustering.links.ends import choose_containers, choose_ends
-from readclade.clustering.links.errors import estimate_rates, measure_qualities, to_error_rate, to_half
+from readclade.clustering.links.error_rates import choose_error_rate, read_qualities
+from readclade.clustering.links.errors import estimate_rates, to_error_rate, to_half
 from readclade.clustering.links.fetching import fetch_reads
 from readclade.clustering.links.sequences import Sequences
 from readclade.clustering.links.sketches import SketchRule, choose_sketch, sketch_reads
@@ -26,13 +25,11 @@ from readclade.clustering.ranks.exchange import Layout, look_up
 ROWS_IN_FLIGHT = 4_000_000
 _NEIGHBOURS = 40
 _DEVIATIONS = 5, 2  # an overlap may be beyond both reads' rates by 5/2 standard errors
-_PILOT = SketchRule(15, 0.02, 1.0, False)
+_PILOT = SketchRule(15, 0.02, 1.0)
 _PILOT_READS = 4000
 _PILOT_ANCHORS = Rule(_PILOT.k, least_hits=2, least=1000, most_divergence=0.4, most_tip=-1)
 _USUAL_ERROR_RATE = 0.05
-_MOST_DISAGREEMENT = 2
 _BEGUN, _COMPARED = 0.1, 0.9  # shares of the time
-_log = logging.getLogger(__name__)
 
 Report = Callable[[str, float], None]
 
@@ -55,8 +52,8 @@ def overlap_long_reads(
     """
     comm, reads = layout.comm, Layout(layout.comm, 2 * layout.firsts)
     pilot = _estimate(layout, reads, sequences, budget)
-    assumed = _choose_error_rate(comm, pilot, error_rates)
-    rule = choose_sketch("ont", assumed)
+    assumed = choose_error_rate(pilot, read_qualities(comm, error_rates), _USUAL_ERROR_RATE, comm.rank == 0)
+    rule = choose_sketch(assumed)
     report(f"error rate {assumed:.3g}: k-mers of length {rule.k}, {rule.density:.3g} of all", _BEGUN)
     found, resembling = _search(layout, sequences, rule, Rule(rule.k), budget, report)
     rates = estimate_rates(reads, found, to_half(assumed))
@@ -74,8 +71,9 @@ def overlap_long_reads(
         by_fragment[~rates.is_told[::2]] = np.nan
     lengths = sequences.read_lengths.astype(np.int64)
     report(f"error rate {error_rate:.3g} by overlaps", 1)
+    links = kept.a, kept.b
     return (
-        Overlaps(best, overlaps, containers, offsets, lengths, kept.a, kept.b, by_fragment, error_rate),
+        Overlaps(best, overlaps, containers, offsets, lengths, lambda: iter([links]), by_fragment, error_rate),
         kept,
     )
 
@@ -86,22 +84,6 @@ def _estimate(layout: Layout, reads: Layout, sequences: Sequences, budget: int) 
     found, _ = _search(layout, sequences, _PILOT, _PILOT_ANCHORS, budget, share=share)
     rates = estimate_rates(reads, found, to_half(_USUAL_ERROR_RATE))
     return float(to_error_rate(rates.sample)) if rates.is_known else np.nan
-
-
-def _choose_error_rate(comm: MPI.Comm, found: float, error_rates: np.ndarray) -> float:
-    """Return the rate by overlaps, or else by qualities, or else the usual one; log where it is from. Collective."""
-    told = measure_qualities(comm, error_rates)
-    by_qualities = "nothing by qualities" if np.isnan(told) else f"{told:.3g} by qualities"
-    if np.isnan(found):
-        chosen = _USUAL_ERROR_RATE if np.isnan(told) else told
-        line = f"too little overlaps to tell the error rate (below about 3x); {by_qualities}; taken to be {chosen:.3g}"
-    else:
-        chosen, line = found, f"error rate {found:.3g} by overlaps, {by_qualities}"
-    if comm.rank == 0:
-        _log.info(line)
-        if max(found, told) > _MOST_DISAGREEMENT * min(found, told):
-            _log.warning("warning: overlaps and qualities disagree about the error rate; overlaps decide")
-    return chosen
 
 
 def _search(
@@ -119,7 +101,7 @@ def _search(
         share: of the fragments that are compared with those of higher ids.
     """
     reads = Layout(layout.comm, 2 * layout.firsts)
-    sketch = sketch_reads(sequences, layout.ids, np.ones(len(sequences), bool), sketch_rule)
+    sketch = sketch_reads(sequences, layout.ids, sketch_rule)
     buckets = SharedBuckets(layout, sketch, sketch_rule.threshold)
     del sketch
     counts = np.zeros(4, np.int64)

@@ -88,11 +88,18 @@ def _count_bits(x):
 
 
 @numba.njit(cache=True)
-def count_mismatches(words, begin_a, n_a, rev_a, from_a, begin_b, n_b, rev_b, from_b, length, most):
-    """Return how many of `length` bases differ, or some number above `most`."""
+def count_mismatches(words, begin, n, is_reverse, at, others, other_begin, m, is_other_reverse, other_at, length, most):
+    """Return how many of `length` bases differ between a stretch of one read and one of another.
+
+    Args:
+        words, begin, n, is_reverse, at: packed reads, the word where the first read begins, its bases, whether its
+            reverse complement is meant, and where in it the stretch begins; then the same of the second read.
+        most: from more than so many on any number may come back.
+    """
     count = 0
     for j in range(0, length, 32):
-        x = get_oriented(words, begin_a, n_a, rev_a, from_a + j) ^ get_oriented(words, begin_b, n_b, rev_b, from_b + j)
+        x = get_oriented(words, begin, n, is_reverse, at + j)
+        x ^= get_oriented(others, other_begin, m, is_other_reverse, other_at + j)
         x = (x | (x >> U(1))) & ODD
         if length - j < 32:
             x &= (U(1) << U(2 * (length - j))) - U(1)

@@ -3,9 +3,8 @@
 A k-mer is kept where its hash is under a threshold (FracMinHash: Irber et al. 2022), so two reads that overlap keep
 the same k-mers of their overlap. A k-mer and its reverse complement count as one; the strand is kept beside.
 
-An entry is a hash and a 64-bit place: the fragment's id in the upper half; in the lower where the k-mer stands. Of a
-short read that is (from the highest bit) the ordinal of the k-mer among the read's kept ones, their number, 0 or 1 for
-read or mate, and the strand; of a long read the position of the k-mer's first letter, and the strand.
+An entry is a hash and a 64-bit place: the fragment's id in the upper half; in the lower where the k-mer stands.: the
+position of its first letter, and the strand.
 """
 
 from dataclasses import dataclass
@@ -16,8 +15,6 @@ import numpy as np
 from readclade.clustering.links.packing import mix
 from readclade.clustering.links.sequences import Sequences
 
-ORDINAL_BITS = 11
-ORDINAL_MASK = (1 << ORDINAL_BITS) - 1
 _LENGTHS = (31, 25, 21, 19, 17, 15)
 _LEAST_SHARE = 0.15
 _HITS_PER_KB = 12
@@ -32,13 +29,11 @@ class SketchRule:
         k: length of the k-mers, 11 to 31.
         density: share of all k-mers that is kept, above 0, at most 1.
         share: of the k-mers of a true overlap, the share that two reads have both without error.
-        is_short: whether links count k-mers in their order (short reads) or by position (long reads).
     """
 
     k: int
     density: float
     share: float
-    is_short: bool
 
     @property
     def threshold(self) -> int:
@@ -46,21 +41,19 @@ class SketchRule:
         return min(int(self.density * 2**64), 2**64 - 1)
 
 
-def choose_sketch(platform: str, error_rate: float) -> SketchRule:
-    """Return the rule for a platform's reads.
+def choose_sketch(error_rate: float) -> SketchRule:
+    """Return the rule for reads of an error rate.
 
     Args:
         error_rate: errors per base of a typical read, or NaN where it is not known.
     """
-    if platform == "illumina":
-        return SketchRule(31, 0.2, 1.0, True)
     correct = 1 - (_UNKNOWN_ERROR_RATE if np.isnan(error_rate) else error_rate)
     for k in _LENGTHS:
         share = correct ** (2 * k)
         if share >= _LEAST_SHARE:
             break
     # Worse reads than the shortest k allows get every k-mer; a floor keeps the density a number.
-    return SketchRule(k, min(1.0, _HITS_PER_KB / (1000 * max(share, 1e-6))), share, False)
+    return SketchRule(k, min(1.0, _HITS_PER_KB / (1000 * max(share, 1e-6))), share)
 
 
 @dataclass(frozen=True)
@@ -79,7 +72,7 @@ class Sketch:
 
 
 @numba.njit(cache=True)
-def _sketch(codes, offsets, ids, wanted, k, threshold, is_short, hashes, places, begins):
+def _sketch(codes, offsets, ids, k, threshold, hashes, places, begins):
     """Write the entries as far as the arrays reach; return how many there are."""
     mask = (np.uint64(1) << np.uint64(2 * k)) - np.uint64(1)
     shift = np.uint64(2 * (k - 1))
@@ -87,14 +80,11 @@ def _sketch(codes, offsets, ids, wanted, k, threshold, is_short, hashes, places,
     count = 0
     for i in range(len(ids)):
         begins[i] = count
-        if not wanted[i]:
-            continue
         fragment = np.uint64(ids[i]) << np.uint64(32)
         for mate in range(2):
             read = 2 * i + mate
             forward, backward = np.uint64(0), np.uint64(0)
             known, last = 0, np.uint64(0)
-            begin = count
             for position in range(offsets[read], offsets[read + 1]):
                 code = np.uint64(codes[position])
                 if code > 3:
@@ -106,44 +96,37 @@ def _sketch(codes, offsets, ids, wanted, k, threshold, is_short, hashes, places,
                 if known < k:
                     continue
                 hashed = mix(min(forward, backward) + np.uint64(0x9E3779B97F4A7C15))
-                if hashed < threshold and (is_short or hashed != last):  # in a run of one letter the first is enough
+                if hashed < threshold and hashed != last:  # in a run of one letter the first is enough
                     last = hashed
                     if count < capacity:
                         place = np.uint64(position - offsets[read] - k + 1) << np.uint64(1)
                         hashes[count] = hashed
                         places[count] = fragment | place | np.uint64(backward < forward)
                     count += 1
-            if is_short:
-                size = min(count - begin, ORDINAL_MASK)
-                for entry in range(begin, min(count, capacity)):
-                    ordinal = min(entry - begin, ORDINAL_MASK)
-                    packed = (ordinal << (ORDINAL_BITS + 2)) | (size << 2) | (mate << 1)
-                    places[entry] = fragment | np.uint64(packed) | (places[entry] & np.uint64(1))
     begins[len(ids)] = count
     return count
 
 
-def sketch_reads(sequences: Sequences, ids: np.ndarray, wanted: np.ndarray, rule: SketchRule) -> Sketch:
-    """Return the kept k-mers of the wanted fragments.
+def sketch_reads(sequences: Sequences, ids: np.ndarray, rule: SketchRule) -> Sketch:
+    """Return the kept k-mers of the fragments.
 
     Args:
         ids: (n,) int64 ids of the fragments, below 2^32.
-        wanted: (n,) bool.
     """
     begins = np.zeros(len(ids) + 1, np.int64)
     hashes, places = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)]
     for block in sequences.blocks():
         rows = slice(block.begin, block.end)
         found = np.empty(block.end - block.begin + 1, np.int64)
-        arrays = (block.codes, block.offsets, ids[rows], wanted[rows])
+        arrays = (block.codes, block.offsets, ids[rows])
         # Nearly always enough; where a read repeats a kept k-mer for ever, the second turn knows the number.
         count = int(1.05 * rule.density * len(block.codes)) + 1000
         while True:
-            room = np.empty((2, count), np.uint64)
-            count = _sketch(*arrays, rule.k, np.uint64(rule.threshold), rule.is_short, *room, found)
-            if count <= room.shape[1]:
+            hashed, placed = np.empty((2, count), np.uint64)
+            count = _sketch(*arrays, rule.k, np.uint64(rule.threshold), hashed, placed, found)
+            if count <= len(hashed):
                 break
         begins[block.begin + 1 : block.end + 1] = begins[block.begin] + found[1:]
-        hashes.append(room[0, :count].copy())
-        places.append(room[1, :count].copy())
+        hashes.append(hashed[:count].copy())
+        places.append(placed[:count].copy())
     return Sketch(np.concatenate(hashes), np.concatenate(places), begins)

@@ -12,7 +12,6 @@ from readclade.clustering.genomes import finding
 from readclade.clustering.genomes.composition import count_words, make_models
 from readclade.clustering.genomes.finding import Discovery, choose_cores, discover, find_places, place_fragments
 from readclade.clustering.groups.calibration import fit_calibration
-from readclade.clustering.groups.linkage import take_linkage
 from readclade.clustering.groups.linking import link_fragments
 from readclade.clustering.groups.pooling import Groups, pool_groups
 from readclade.clustering.links.sequences import encode_sequences
@@ -172,9 +171,10 @@ def job(genomes):
     columns = [pa.array(column) for column in zip(*pairs, strict=True)]
     sequences = encode_sequences([pa.table(dict(zip(("sequence", "mate"), columns, strict=True)))])
     layout = make_layout(3000)
-    linked = take_linkage(layout, link_fragments(layout, sequences, "illumina", np.full(3000, 0.01, np.float32)))
+    rates = np.full(3000, 0.01, np.float32)
+    linked = link_fragments(layout, sequences, "illumina", rates, lambda line, done=None: None)
     embeddings = KmerEmbedder(4).embed(*columns)[:, ::5].astype(np.float16).astype(np.float32)
-    data = (embeddings, sequences.lengths, np.ones(3000, bool), linked.multiplicities)
+    data = (embeddings, sequences.lengths, np.ones(3000, bool), linked.depths)
     groups = pool_groups(layout, linked.levels[-1], *data)
     nothing = np.zeros((0, embeddings.shape[1])), np.zeros(0)
     calibration = fit_calibration(groups.vectors.look_up(groups.ids), groups.bases, *nothing, 8)

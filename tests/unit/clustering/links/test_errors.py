@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from readclade.clustering.links.errors import estimate_rates, find_quantile, measure_qualities, to_error_rate, to_half
+from readclade.clustering.links.errors import estimate_rates, find_quantile, to_error_rate, to_half
 from readclade.clustering.links.verified import STEPS, Verified
 from readclade.clustering.ranks.exchange import Layout
 
@@ -66,18 +66,3 @@ def test_what_is_assumed_stands_in_where_too_little_overlaps():
     assert np.flatnonzero(found.is_told).tolist() == [3, 5, 6]
     assert (found.reads[~found.is_told] == 777).all()
     assert estimate_rates(Layout(COMM, [0]), overlap(rng, np.zeros(1), np.zeros((0, 2), np.int64)), 5).reads.size == 0
-
-
-@pytest.mark.parametrize(
-    ("rates", "expected"),
-    [
-        ([0.01, np.nan, 0.03, 0.02, np.nan], 0.02),
-        ([0.05] * 9, np.nan),  # every read with I, ? or the like
-        ([1.0] * 3, np.nan),
-        ([0.0] * 3, np.nan),
-        ([np.nan, np.nan], np.nan),
-        ([], np.nan),
-    ],
-)
-def test_qualities_that_are_the_same_all_over_say_nothing(rates, expected):
-    assert measure_qualities(COMM, np.array(rates, np.float32)) == pytest.approx(expected, nan_ok=True)

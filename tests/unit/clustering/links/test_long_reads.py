@@ -72,7 +72,7 @@ def test_an_overlap_joins_the_ends_that_meet(genome, is_first_turned, is_second_
     assert found.overlaps.sum() == 4000
     assert found.containers.tolist() == [-1] * 4
     assert found.lengths.tolist() == [3000, 0, 3500, 0]
-    assert (found.first.tolist(), found.second.tolist()) == ([0], [2])
+    assert [reads.tolist() for reads in next(found.iterate_links())] == [[0], [2]]
     assert verified.is_reversed.tolist() == [is_first_turned != is_second_turned]
     assert verified.edits.tolist() == [0]
     assert verified.lengths.tolist() == [2000]
@@ -176,7 +176,7 @@ def test_unknown_letters_are_no_anchors(genome):
 def test_reads_without_overlaps(reads):
     found, verified = overlap(reads)
     n = len(reads)
-    assert len(verified) == len(found.first) == len(found.second) == 0
+    assert len(verified) == sum(map(len, next(found.iterate_links()))) == 0
     assert [len(column) for column in (found.best, found.overlaps)] == [4 * n, 4 * n]
     assert [len(column) for column in (found.containers, found.offsets, found.lengths)] == [2 * n, 2 * n, 2 * n]
     assert len(found.error_rates) == n
@@ -197,8 +197,9 @@ def relatives(genome):
 
 def test_relatives_are_kept_apart(relatives):
     _, (found, _) = relatives
-    assert len(found.first) > 1000
-    is_wrong = (found.first < 2 * 160) != (found.second < 2 * 160)
+    first, second = next(found.iterate_links())
+    assert len(first) > 1000
+    is_wrong = (first < 2 * 160) != (second < 2 * 160)
     assert is_wrong.mean() < 0.01
     contained = np.flatnonzero(found.containers >= 0)
     assert len(contained) > 20

@@ -7,7 +7,7 @@ import pytest
 from readclade.clustering.links.sequences import Sequences, encode_sequences
 from readclade.clustering.links.sketches import SketchRule, choose_sketch, sketch_reads
 
-EVERY = SketchRule(15, 1.0, 1.0, False)
+EVERY = SketchRule(15, 1.0, 1.0)
 
 
 def encode(*fragments: tuple[str, str]) -> Sequences:
@@ -15,9 +15,8 @@ def encode(*fragments: tuple[str, str]) -> Sequences:
     return encode_sequences([pa.table({"sequence": sequences, "mate": mates})])
 
 
-def sketch(fragments, rule: SketchRule, wanted=None):
-    ids = np.arange(len(fragments)) + 7
-    return sketch_reads(encode(*fragments), ids, np.ones(len(ids), bool) if wanted is None else wanted, rule)
+def sketch(fragments, rule: SketchRule):
+    return sketch_reads(encode(*fragments), np.arange(len(fragments)) + 7, rule)
 
 
 def turn(sequence: str) -> str:
@@ -54,26 +53,17 @@ def test_every_kmer_of_known_letters_is_there_with_its_position_and_strand(reads
 
 
 def test_the_reverse_complement_keeps_the_same_kmers(reads):
-    rule = SketchRule(31, 0.2, 1.0, True)
+    rule = SketchRule(31, 0.2, 1.0)
     one, other = sketch([(reads[0], "")], rule), sketch([(turn(reads[0]), "")], rule)
     assert len(one.hashes) > 10
     assert one.hashes.tolist() == other.hashes[::-1].tolist()
     assert ((one.places ^ other.places[::-1]) & np.uint64(1)).all()
 
 
-def test_short_places_hold_ordinal_number_mate_and_strand(reads):
-    result = sketch([(reads[0], reads[1])], SketchRule(31, 0.2, 1.0, True))
-    packed = result.places & np.uint64(2**32 - 1)
-    sizes = [len(sketch([(read, "")], SketchRule(31, 0.2, 1.0, True)).hashes) for read in reads[:2]]
-    assert (packed >> np.uint64(13)).tolist() == [*range(sizes[0]), *range(sizes[1])]
-    assert ((packed >> np.uint64(2)) & np.uint64(2047)).tolist() == [sizes[0]] * sizes[0] + [sizes[1]] * sizes[1]
-    assert ((packed >> np.uint64(1)) & np.uint64(1)).tolist() == [0] * sizes[0] + [1] * sizes[1]
-
-
 def test_density_is_the_share_of_kmers_kept(reads):
     fragments = [(read, "") for read in reads]
-    every = sketch(fragments, SketchRule(31, 1.0, 1.0, True))
-    fifth = sketch(fragments, SketchRule(31, 0.2, 1.0, True))
+    every = sketch(fragments, SketchRule(31, 1.0, 1.0))
+    fifth = sketch(fragments, SketchRule(31, 0.2, 1.0))
     assert 0.17 < len(fifth.hashes) / len(every.hashes) < 0.23
     assert sorted(every.hashes[every.hashes < np.uint64(2**64 // 5)]) == sorted(fifth.hashes)
 
@@ -84,7 +74,7 @@ def test_a_read_that_repeats_two_kept_kmers_fits():
         if second < 0.3 * 2**64:  # more entries than the density leads to expect
             break
     repeated = unit * 10_000
-    hashes = sketch([(repeated, "")], SketchRule(15, second / 2**64 * 1.0001, 1.0, False)).hashes
+    hashes = sketch([(repeated, "")], SketchRule(15, second / 2**64 * 1.0001, 1.0)).hashes
     assert len(hashes) >= 2 * (len(repeated) - 14) // len(unit) > 1.05 * second / 2**64 * len(repeated) + 1000
     assert len(set(hashes.tolist())) == 2
 
@@ -92,18 +82,10 @@ def test_a_read_that_repeats_two_kept_kmers_fits():
 def test_in_a_run_of_one_letter_the_first_kmer_is_enough():
     result = sketch([("CAGT" * 10 + "A" * 300 + "CAGT" * 10, "")], EVERY)
     assert len(result.hashes) == 380 - 14 - 285
-    short = sketch([("A" * 300, "")], SketchRule(15, 1.0, 1.0, True))
-    assert len(short.hashes) == 286
-
-
-def test_fragments_that_are_not_wanted_have_no_entries(reads):
-    result = sketch([(reads[0], ""), (reads[1], ""), (reads[2], "")], EVERY, np.array([True, False, True]))
-    assert result.begins[1] == result.begins[2] < result.begins[3]
-    assert set((result.places >> np.uint64(32)).tolist()) == {7, 9}
 
 
 def test_no_fragments():
-    result = sketch_reads(encode_sequences([]), np.zeros(0, np.int64), np.zeros(0, bool), EVERY)
+    result = sketch_reads(encode_sequences([]), np.zeros(0, np.int64), EVERY)
     assert result.begins.tolist() == [0]
     assert len(result.hashes) == len(result.places) == 0
 
@@ -112,12 +94,11 @@ def test_no_fragments():
     ("error_rate", "k"), [(0.0, 31), (0.001, 31), (0.03, 31), (0.05, 17), (0.04, 21), (0.1, 15), (1.0, 15)]
 )
 def test_worse_reads_get_shorter_and_more_kmers(error_rate, k):
-    rule = choose_sketch("ont", error_rate)
-    assert (rule.k, rule.is_short) == (k, False)
+    rule = choose_sketch(error_rate)
+    assert rule.k == k
     assert rule.share == (1 - error_rate) ** (2 * k)
     assert rule.density == pytest.approx(min(1, 0.012 / max(rule.share, 1e-6)))
 
 
-def test_unknown_error_rates_and_short_reads():
-    assert choose_sketch("ont", np.nan) == choose_sketch("ont", 0.05)
-    assert choose_sketch("illumina", np.nan) == choose_sketch("illumina", 0.01) == SketchRule(31, 0.2, 1.0, True)
+def test_unknown_error_rates():
+    assert choose_sketch(np.nan) == choose_sketch(0.05)
