@@ -68,7 +68,7 @@ cluster: $(DEV_ENV) ## run everything through a real Slurm, S3 and Ray on this m
 	$(PY) -m pytest $(PYTEST_ARGS) tests/cluster
 
 slow: $(DEV_ENV) ## run what takes minutes each, at the end of an issue: tests marked slow, and 60 kills
-	$(PY) -m pytest $(PYTEST_ARGS) -m slow tests/cluster tests/unit tests/workflow
+	$(PY) -m pytest $(PYTEST_ARGS) -m slow tests/cluster tests/mpi tests/unit tests/workflow
 	$(PY) -m pytest $(PYTEST_ARGS) tests/faults --kills 60 --seed 2
 
 amber: $(DEV_ENV) $(AMBER_ENV) ## compare the evaluation with AMBER's, installed in .venv-amber

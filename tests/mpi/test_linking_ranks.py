@@ -9,7 +9,7 @@ pytestmark = pytest.mark.mpi
 
 
 @pytest.mark.parametrize("check", ["check_linking.py", "check_overlaps.py"])
-@pytest.mark.parametrize("ranks", [1, 2, 3, 4, 8])
+@pytest.mark.parametrize("ranks", [1, 2, 4, pytest.param(8, marks=pytest.mark.slow)])
 def test_links_are_the_same_on_any_number_of_ranks(ranks, check, launch):
     done = launch(ranks, Path(__file__).with_name(check))
     assert done.returncode == 0, done.stderr
