@@ -266,7 +266,7 @@ def test_k_above_the_number_of_fragments_is_refused_naming_both(cluster, manifes
 
 def test_k_above_the_number_of_groups_is_refused_naming_both(main, manifests, tmp_path):
     done = main(manifests["pairs"], tmp_path / "out", "--k=690")
-    assert_refused(done, tmp_path / "out", 2, "k = 690", "that can be clustered, 619", "smaller")
+    assert_refused(done, tmp_path / "out", 2, "k = 690", "that can be clustered, 629", "smaller")
 
 
 @pytest.mark.parametrize("argument", ["--directions=0", "--seedings=0", "--seed=-1"])

@@ -68,7 +68,7 @@ def cluster_fragments(
 
     Args:
         ranks: the expected number of ranks, or None for any.
-        memory: GB that a rank is to stay within, half of it for what is on its way; no result depends on it.
+        memory: GB that a rank is to stay within; no result depends on it.
 
     Raises:
         ReadcladeError: on all ranks alike.
@@ -96,7 +96,7 @@ def cluster_fragments(
     with threadpool_limits(1):
         checkpoints = Checkpoints(comm, Path(out), _get_fingerprint(entries))
         note.begin(LINKED)
-        linkage = _link(layout, entries, local, checkpoints, note, int(memory * 5e8))
+        linkage = _link(layout, entries, local, checkpoints, note, int(memory * 10**9))
         note.begin(FOUND)
         outcome = _cluster(layout, entries, linkage, local, parameters, checkpoints, note)
         description = {
@@ -121,12 +121,12 @@ def _hash_json(value) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
-def _link(layout: Layout, entries, local: LocalFragments, checkpoints: Checkpoints, note, budget: int) -> Linkage:
+def _link(layout: Layout, entries, local: LocalFragments, checkpoints: Checkpoints, note, memory: int) -> Linkage:
     """Link the fragments, or take what an earlier run linked. Collective."""
     platform = entries[0].manifest.platform
 
     def link() -> Linkage:
-        return link_fragments(layout, local.sequences, platform, local.error_rates, note, budget)
+        return link_fragments(layout, local.sequences, platform, local.error_rates, note, memory)
 
     linkage, is_resumed = load_linkage(layout, checkpoints, len(entries), is_short(platform), link)
     if is_resumed:

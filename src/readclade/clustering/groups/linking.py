@@ -22,7 +22,7 @@ from readclade.clustering.ranks.communicator import sum_integers
 from readclade.clustering.ranks.exchange import Layout
 from readclade.errors import ConfigError
 
-BUDGET = 2 << 30  # bytes that a rank takes for what is on its way
+MEMORY = 4 * 10**9  # bytes of a rank
 _ROW_BYTES = 500  # of a shared k-mer of two long reads on its way
 _OVERLAPPED, _CHAINED = 0.8, 0.9  # shares of the time that linking takes
 # Bases of the shortest stretches, and how many of them make a longer one.
@@ -36,7 +36,7 @@ def is_short(platform: str) -> bool:
 
 
 def link_fragments(
-    layout: Layout, sequences: Sequences, platform: str, error_rates: np.ndarray, note, budget: int = BUDGET
+    layout: Layout, sequences: Sequences, platform: str, error_rates: np.ndarray, note, memory: int = MEMORY
 ) -> Linkage:
     """Link the fragments of all ranks, and cut what hangs together into stretches. Collective.
 
@@ -45,17 +45,17 @@ def link_fragments(
         platform: of the sample; "illumina" reads are short, all others long.
         error_rates: (n,) float32, errors per base of each of this rank's fragments, NaN where unknown.
         note: called with lines of progress, and how much of the work is done (0 to 1).
-        budget: bytes that a rank may take for what is on its way; has no influence on the result.
+        memory: bytes that a rank is to stay within; has no influence on the result.
 
     Raises:
         ConfigError: there are more fragments than places can number.
     """
-    overlaps, places = find_pieces(layout, sequences, platform, error_rates, note, budget)
+    overlaps, places = find_pieces(layout, sequences, platform, error_rates, note, memory)
     return link_pieces(layout, overlaps, places, platform, note)
 
 
 def find_pieces(
-    layout: Layout, sequences: Sequences, platform: str, error_rates: np.ndarray, note, budget: int = BUDGET
+    layout: Layout, sequences: Sequences, platform: str, error_rates: np.ndarray, note, memory: int = MEMORY
 ) -> tuple[Overlaps, Places]:
     """Return the overlaps of this rank's reads, and where these lie in pieces, as for `link_fragments`. Collective."""
     if layout.count > 2**32:
@@ -64,9 +64,9 @@ def find_pieces(
         )
     if is_short(platform):
         told = read_qualities(layout.comm, error_rates)
-        overlaps = overlap_pairs(layout, sequences, told, budget, note)
+        overlaps = overlap_pairs(layout, sequences, told, memory, note)
     else:
-        overlaps, _ = overlap_long_reads(layout, sequences, error_rates, budget // _ROW_BYTES, note)
+        overlaps, _ = overlap_long_reads(layout, sequences, error_rates, memory // 2 // _ROW_BYTES, note)
     reads = Layout(layout.comm, 2 * layout.firsts)
     lengths = overlaps.lengths
     places = walk(reads, overlaps.best, -overlaps.overlaps, lengths)

@@ -42,13 +42,13 @@ def choose_error_rate(estimate: float, told: float, usual: float, is_first: bool
     by_qualities = "no qualities to go by" if np.isnan(told) else f"{told:.2%} by qualities"
     if np.isnan(estimate):
         rate = usual if np.isnan(told) else told
-        line = f"too few overlaps to tell the error rate; {by_qualities}: {rate:.2%} is taken"
+        line = f"too little overlaps to tell the error rate (below about 3x); {by_qualities}: {rate:.2%} is taken"
     else:
         rate, line = estimate, f"errors a base: {estimate:.2%} by overlaps, {by_qualities}"
     if is_first:
         _log.info(line)
         if max(estimate, told) > _DISAGREE * min(estimate, told):
             _log.warning(
-                f"overlaps show {estimate:.2%} errors a base where qualities say {told:.2%}: the overlaps are believed"
+                f"overlaps and qualities disagree: {estimate:.2%} errors a base, and {told:.2%}; overlaps are believed"
             )
     return rate

@@ -23,27 +23,31 @@ _USUAL = 0.004  # errors a base, where nothing tells
 _PILOT = 32  # the error rate is read off one in so many of the minimizers
 _MOST_ROUNDS = 8  # of proposals between containers; two or three are the rule
 _COMPARED = 0.7  # share of the time that linking takes
+_HELD_BYTES = 110  # of what is known of a read
 _ROW_BYTES, _READ_BYTES = 200, 1500  # of a proposal, and of a read with its partners, on their way through
 
 
-def overlap_pairs(layout: Layout, sequences: Sequences, told: float, budget: int, note) -> Overlaps:
+def overlap_pairs(layout: Layout, sequences: Sequences, told: float, memory: int, note) -> Overlaps:
     """Find which reads of all ranks overlap. Collective.
 
     Args:
         sequences: of this rank's n fragments.
         told: errors a base as qualities tell, NaN where they do not; used where the overlaps are too few to tell.
-        budget: bytes that a rank may take for what is on its way.
+        memory: bytes that a rank is to stay within, reads included; a quarter of it is always used.
         note: called with lines of progress and the share of the work that is done.
     """
     reads = Layout(layout.comm, 2 * layout.firsts)
     kept = np.minimum(find_insert_ends(sequences), LONGEST)
     longest = find_most(layout.comm, int(kept.max(initial=0)))
-    rows, whole = max(budget // 2 // _ROW_BYTES, 1), max(budget // 2 // _READ_BYTES, 1)
+    # The same on all ranks: they take turns together.
+    held = find_most(layout.comm, sequences.words.nbytes + _HELD_BYTES * len(kept))
+    budget = max(memory - held, memory // 4) // 2
+    rows, whole = max(budget // _ROW_BYTES, 1), max(budget // _READ_BYTES, 1)
     pilot = iterate_proposals(layout, sequences, kept, [range(1)], _PILOT, rows)
     estimate = fit_error_rate(tabulate_mismatches(reads, sequences, pilot))
     rate = choose_error_rate(estimate, told, _USUAL, layout.comm.rank == 0)
     nearest = make_nearest(kept)
-    turns = plan_turns(layout, kept, budget // 2)
+    turns = plan_turns(layout, kept, budget)
     proposals = iterate_proposals(layout, sequences, kept, *turns, rows)
     bounds = bound_mismatches(2 * rate, _LOST, longest)
     counts = compare_proposals(

@@ -187,6 +187,6 @@ def test_overlaps_come_before_qualities_and_qualities_before_the_usual_rate(capl
     assert choose_error_rate(0.02, 0.03, 0.05, True) == 0.02
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
     assert choose_error_rate(0.02, 0.001, 0.05, True) == 0.02
-    assert "overlaps show 2.00% errors a base where qualities say 0.10%" in caplog.text
+    assert "overlaps and qualities disagree: 2.00% errors a base, and 0.10%" in caplog.text
     assert choose_error_rate(np.nan, 0.03, 0.05, True) == 0.03
     assert choose_error_rate(np.nan, np.nan, 0.05, True) == 0.05

@@ -241,7 +241,7 @@ def test_qualities_are_taken_where_too_little_overlaps_unless_they_are_placehold
     with caplog.at_level(logging.INFO, "readclade"):
         found, _ = overlap(reads, qualities)
     assert "too little overlaps to tell the error rate (below about 3x)" in caplog.text
-    assert f"taken to be {taken:.3g}" in caplog.text
+    assert f"{taken:.2%} is taken" in caplog.text
     assert np.isnan(found.error_rate)
     assert np.isnan(found.error_rates[2])
 

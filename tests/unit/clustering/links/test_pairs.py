@@ -11,7 +11,7 @@ from readclade.clustering.links.pairs import overlap_pairs
 from readclade.clustering.links.sequences import encode_sequences
 from readclade.clustering.ranks.exchange import Layout
 
-BUDGET = 1 << 24
+MEMORY = 1 << 26
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +38,11 @@ def substitute(sequence: str, rate: float, rng) -> str:
     return "".join(letters)
 
 
-def overlap(fragments, budget: int = BUDGET, told: float = 0.004):
+def overlap(fragments, memory: int = MEMORY, told: float = 0.004):
     pairs = [(fragment, "") if isinstance(fragment, str) else fragment for fragment in fragments]
     layout = Layout(MPI.COMM_SELF, [0, len(pairs)])
     table = pa.table({"sequence": [one for one, _ in pairs], "mate": [other for _, other in pairs]})
-    return overlap_pairs(layout, encode_sequences([table]), told, budget, lambda line, done=None: None)
+    return overlap_pairs(layout, encode_sequences([table]), told, memory, lambda line, done=None: None)
 
 
 def list_links(found) -> set[tuple[int, int]]:
@@ -146,14 +146,14 @@ def test_a_repeat_that_is_common_changes_nothing_elsewhere(phage, bacterium):
     assert np.array_equal(alone.best, together.best[: len(alone.best)])
 
 
-@pytest.mark.parametrize("budget", [3000, 100_000])
-def test_the_budget_changes_nothing(phage, budget):
+@pytest.mark.parametrize("memory", [20_000, 400_000])
+def test_the_memory_changes_nothing(phage, memory):
     rng = np.random.default_rng(4)
     fragments = []
     for begin in rng.integers(0, 12_000, 400):
         mates = phage[begin : begin + 150], turn(phage[begin + 200 : begin + 350])
         fragments.append(tuple(substitute(mate, 0.01, rng) for mate in mates))
-    expected, found = overlap(fragments), overlap(fragments, budget)
+    expected, found = overlap(fragments), overlap(fragments, memory)
     for name in ("best", "overlaps", "containers", "offsets", "lengths"):
         assert np.array_equal(getattr(found, name), getattr(expected, name)), name
     assert list_links(found) == list_links(expected)
