@@ -83,7 +83,7 @@ def check_links(fragments: list[tuple[str, str]], platform: str) -> None:
     assert len(one.first) > 5
     assert np.array_equal(np.lexsort([one.second, one.first]), np.arange(len(one.first)))
     assert np.bincount(one.levels[-1]).max() > 100
-    for memory in (1 << 30, 1_000_000, 100_000):
+    for memory in (1 << 30, 3_000_000):
         many = link(WORLD, shards, platform, memory=memory)
         for mine, theirs in zip(many.levels, one.levels, strict=True):
             assert np.array_equal(mine, theirs[layout.ids])
