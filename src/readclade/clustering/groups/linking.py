@@ -24,7 +24,7 @@ from readclade.errors import ConfigError
 
 MEMORY = 4 * 10**9  # bytes of a rank
 _ROW_BYTES = 500  # of a shared k-mer of two long reads on its way
-_OVERLAPPED, _CHAINED = 0.8, 0.9  # shares of the time that linking takes
+_CHAINED = 0.9  # share of the time that linking takes
 # Bases of the shortest stretches, and how many of them make a longer one.
 _SHORT_STRETCH, _SHORT_RATIOS = 1500, (2, 4)
 _LONG_STRETCH, _LONG_RATIOS = 20_000, (2, 4)

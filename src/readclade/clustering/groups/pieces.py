@@ -11,7 +11,7 @@ import numpy as np
 from readclade.clustering.links.chains import Places
 from readclade.clustering.ranks.communicator import sum_integers
 from readclade.clustering.ranks.exchange import Delivery, Layout
-from readclade.clustering.ranks.rows import sum_rows, unite_rows
+from readclade.clustering.ranks.rows import unite_rows
 
 
 @dataclass(frozen=True)
@@ -50,16 +50,17 @@ def cut_pieces(
     middle = np.clip(places.position + lengths // 2, 0, np.maximum(places.size - 1, 0))
     numbers = middle * counts // np.maximum(places.size, 1)
     owners = reads.owner(places.chain)
-    held = np.column_stack([lengths > 0, lengths]).astype(np.int64)
     keys = np.column_stack([places.chain, numbers])
-    bases = _sum_by_key(reads, owners, keys, held)[:, 1]
-    counts_of_pieces = _sum_by_key(reads, owners, keys[:, :1], held)[:, 0]
-    chosen = 2 * np.arange(len(layout.ids)) + _choose_sides(counts_of_pieces, lengths)
-    of_fragments, of_reads = _name(layout, owners, keys, chosen)
-    levels = [of_fragments]
+    bases = _join_by_key(reads, owners, keys, lengths, np.add)
+    sizes = _join_by_key(reads, owners, keys[:, :1], (lengths > 0).astype(np.int64), np.add)
+    chosen = 2 * np.arange(len(layout.ids)) + _choose_sides(sizes, lengths)
+    ids = np.full(len(keys), layout.count)
+    ids[chosen] = layout.ids
+    of_reads = _name(reads, owners, keys, ids)
+    levels = [of_reads[chosen]]
     for ratio in ratios:
         coarse = numbers * np.maximum((counts + ratio // 2) // ratio, 1) // counts
-        levels.append(_name(layout, owners, np.column_stack([places.chain, coarse]), chosen)[0])
+        levels.append(_name(reads, owners, np.column_stack([places.chain, coarse]), ids)[chosen])
     depths = bases * counts / np.maximum(places.size, 1)
     return Stretches(levels, of_reads, depths[chosen].astype(np.float32))
 
@@ -67,42 +68,38 @@ def cut_pieces(
 def _choose_sides(counts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Return (n,) int64, 0 or 1: which of a fragment's reads tells where it lies."""
     one, other = counts.reshape(-1, 2).T
-    return ((other > one) & (lengths[1::2] > 0) | (lengths[0::2] == 0) & (lengths[1::2] > 0)).astype(np.int64)
+    return ((lengths[1::2] > 0) & ((other > one) | (lengths[0::2] == 0))).astype(np.int64)
 
 
-def _sum_by_key(reads: Layout, owners: np.ndarray, keys: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return for each row the sum of the (m, w) values of all ranks' rows of the same key. Collective."""
+def _join_by_key(reads: Layout, owners: np.ndarray, keys: np.ndarray, values: np.ndarray, join: np.ufunc) -> np.ndarray:
+    """Return for each row the values of all ranks' rows of the same key, added or the least of them. Collective.
+
+    Args:
+        owners: (m,) int64, the rank that compares a key.
+        keys: (m, w) int64.
+        values: (m,) int64.
+        join: np.add or np.minimum.
+    """
     unique, places = unite_rows(keys)
-    sums = np.zeros((len(unique), values.shape[1]), np.int64)
-    np.add.at(sums, places, values)
     heads = np.empty(len(unique), np.int64)
     heads[places] = owners
     delivery = Delivery(reads.comm, heads)
-    theirs, arrived = delivery.send(unique), delivery.send(sums)
-    _, at = unite_rows(theirs)
-    return delivery.reply(sum_rows(theirs, arrived)[1][at])[places]
+    theirs, arrived = delivery.send(unique), delivery.send(_join(places, values, len(unique), join))
+    others, at = unite_rows(theirs)
+    return delivery.reply(_join(at, arrived, len(others), join)[at])[places]
 
 
-def _name(layout: Layout, owners, keys: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the name of each fragment's key, and of each read's: the lowest fragment of that key, or -1. Collective.
+def _join(places: np.ndarray, values: np.ndarray, count: int, join: np.ufunc) -> np.ndarray:
+    joined = np.full(count, 0 if join is np.add else np.iinfo(np.int64).max)
+    join.at(joined, places, values)
+    return joined
+
+
+def _name(reads: Layout, owners, keys: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Return (2 n,) int64, the name of each read's key: the lowest fragment that lies there, -1 without. Collective.
 
     Args:
-        owners: (2 n,) int64, the rank that compares a key.
-        keys: (2 n, 2) int64, of the reads.
-        chosen: (n,) int64, the read of each fragment that counts.
+        ids: (2 n,) int64, the fragment that a read stands for, or one beyond all where it stands for none.
     """
-    ids = np.full(len(keys), layout.count, np.int64)
-    ids[chosen] = layout.ids
-    unique, places = unite_rows(keys)
-    lowest = np.full(len(unique), layout.count, np.int64)
-    np.minimum.at(lowest, places, ids)
-    heads = np.empty(len(unique), np.int64)
-    heads[places] = owners
-    delivery = Delivery(layout.comm, heads)
-    theirs, arrived = delivery.send(unique), delivery.send(lowest)
-    _, at = unite_rows(theirs)
-    least = np.full(at.max(initial=-1) + 1, layout.count, np.int64)
-    np.minimum.at(least, at, arrived)
-    names = delivery.reply(least[at])[places]
-    names[names == layout.count] = -1
-    return names[chosen], names
+    names = _join_by_key(reads, owners, keys, ids, np.minimum)
+    return np.where(2 * names < reads.count, names, -1)

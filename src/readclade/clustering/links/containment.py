@@ -30,7 +30,7 @@ def _propose(ends, partners, overlaps, own, theirs, first, second):
     count = 0
     for i in range(len(ends)):
         x, y = own[i], theirs[i]
-        if x[_OUTER] == y[_OUTER] or x[_OUTER] >> 1 == y[_OUTER] >> 1:
+        if x[_OUTER] >> 1 == y[_OUTER] >> 1:  # of one fragment
             continue
         is_right = ends[i] & 1
         # The second read as the first one runs: whether it is reversed, and where it begins.

@@ -75,7 +75,7 @@ def _is_known(partners, overlaps, end, partner, overlap):
 
 
 @numba.njit(cache=True)
-def _screen(first, second, local, partners, overlaps, containers, seen, wanted):
+def _screen(first, second, local, partners, overlaps, seen, wanted):
     """Mark which proposals say something new, as far as that is known here."""
     mask = np.uint64(len(seen) - 1)
     for i in range(len(first)):
@@ -191,7 +191,7 @@ def compare_proposals(
     for first, second, done in proposals:
         local = reads.local(get_reads(first))
         wanted = np.empty(len(first), bool)
-        _screen(first, second, local, nearest.partners, nearest.overlaps, nearest.containers, seen, wanted)
+        _screen(first, second, local, nearest.partners, nearest.overlaps, seen, wanted)
         first, second, local = first[wanted], second[wanted], local[wanted]
         theirs = fetch_reads(reads, get_reads(second), sequences)
         news = np.empty((2 * len(first), 4), np.int64)
