@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -13,16 +12,9 @@ from pathlib import Path
 import psutil
 import requests
 
+from tests.ports import find_free_ports
+
 _START_S = 180
-
-
-def get_free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [server.getsockname()[1] for server in sockets]
-    for server in sockets:
-        server.close()
-    return ports
 
 
 class RayHead:
@@ -34,7 +26,7 @@ class RayHead:
         self._folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # a socket's path has 107 letters at most
         self._token = self._folder / "token"
         self._token.write_text("0123456789abcdef" * 4)
-        self._port, self.metrics_port, *self._others = get_free_ports(5)
+        self._port, self.metrics_port, *self._others = find_free_ports(5)
         self.address = f"http://127.0.0.1:{self._port}"
         self._process: subprocess.Popen | None = None
 

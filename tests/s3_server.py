@@ -3,11 +3,9 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
@@ -15,17 +13,10 @@ from urllib.request import urlopen
 import botocore.session
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tests.ports import find_free_ports
+
 WEED = Path(sys.executable).with_name("weed")
 _IDENTITIES = {"admin": ["Admin", "Read", "Write", "List", "Tagging"], "reader": ["Read", "List"], "getter": ["Read"]}
-
-
-def find_free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on, below the range from which the system takes outgoing ones."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for listener in sockets:
-            listener.bind(("127.0.0.1", 0))
-        return [listener.getsockname()[1] for listener in sockets]
 
 
 class S3Server:

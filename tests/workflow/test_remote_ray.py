@@ -27,7 +27,8 @@ from readclade.inputs.tables import Lane
 from readclade.reads.summary import summarise_reads
 from readclade.shards.manifest import read_manifest
 from readclade.storage import locations
-from tests.ray_head import RayHead, get_free_ports
+from tests.ports import find_free_ports
+from tests.ray_head import RayHead
 from tests.workflow.test_documented_commands import REMOTE_PAGE, REMOTE_SCRIPT, find_commands, find_example
 
 pytestmark = pytest.mark.workflow
@@ -388,7 +389,7 @@ def test_connect_wrong_token_and_wrong_headers_are_refused(head, monkeypatch):
     ],
 )
 def test_connect_where_no_job_server_answers(head, address, message):
-    address = address.format(port=get_free_ports(1)[0], head=head.address.removeprefix("http://"))
+    address = address.format(port=find_free_ports(1)[0], head=head.address.removeprefix("http://"))
     with pytest.raises(ConfigError, match=message) as caught:
         connect(address)
     assert caught.value.remedy
