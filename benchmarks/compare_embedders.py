@@ -27,7 +27,6 @@ from readclade.clustering.groups.linking import link_fragments
 from readclade.clustering.groups.pooling import are_apart, pool_groups
 from readclade.clustering.links.sequences import Sequences, encode_sequences
 from readclade.clustering.ranks.exchange import Layout
-from readclade.clustering.ranks.progress import Progress
 from readclade.embedders.projection import fit_projection
 from readclade.embedders.protocol import Embedder, get_embedder
 from readclade.errors import ConfigError
@@ -135,7 +134,7 @@ def main() -> None:
     print(_HEADER, "|---|---|---|---|---|---|---|---|", sep="\n", flush=True)
     with threadpool_limits(1):
         errors = table["error_rate"].to_numpy()
-        linked = link_fragments(layout, sequences, platform, errors, Progress())
+        linked = link_fragments(layout, sequences, platform, errors)
         for text, embedder in chosen:
             vectors = embed_all(embedder, table, platform == "illumina")
             d = min(arguments.d, embedder.dim)

@@ -29,7 +29,6 @@ from threadpoolctl import threadpool_limits
 from readclade.cli import make_parser, run, start_log
 from readclade.clustering.groups.linking import link_fragments
 from readclade.clustering.ranks.exchange import Layout
-from readclade.clustering.ranks.progress import Progress
 from readclade.embedders.protocol import get_embedder
 from readclade.errors import ReadcladeError
 from readclade.evaluation.job import evaluate_binnings
@@ -105,7 +104,7 @@ class Community:
                 table, sequences, platform, truth = load(shards, Path(self.sample.truth))
                 layout = Layout(MPI.COMM_SELF, np.array([0, len(table)]))
                 errors = table["error_rate"].to_numpy()
-                linked = link_fragments(layout, sequences, platform, errors, Progress())
+                linked = link_fragments(layout, sequences, platform, errors)
                 self._linked = table, layout, linked, sequences.lengths, truth
             table, layout, linked, lengths, truth = self._linked
             has_mates = pa.compute.any(pa.compute.not_equal(table["mate"], "")).as_py()

@@ -57,22 +57,19 @@ def main():
     parser = make_parser(__doc__)
     parser.add_argument("reads", type=Path, metavar="READS.npz")
     arguments = parser.parse_args()
-    start_log("measure_links")
+    if WORLD.rank == 0:
+        start_log("measure_links")
     reads = load_reads(arguments.reads)
     layout, sequences, platform = split(reads)
     begin, cpu = time.monotonic(), time.process_time()
 
-    def note(line, done=None):
-        if WORLD.rank == 0:
-            memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-            seconds = f"{time.monotonic() - begin:6.1f} s, {time.process_time() - cpu:6.1f} CPU s"
-            print(f"{seconds}, {memory:.2f} GB: {line}", flush=True)
-
     rates = np.full(len(layout.ids), np.nan, np.float32)
-    overlaps, places = find_pieces(layout, sequences, platform, rates, note)
-    linkage = link_pieces(layout, overlaps, places, platform, note)
+    overlaps, places = find_pieces(layout, sequences, platform, rates)
+    linkage = link_pieces(layout, overlaps, places, platform)
     total = WORLD.allreduce(time.process_time() - cpu)
-    note(f"done, {total:.1f} CPU s on {WORLD.size} ranks")
+    memory = WORLD.reduce(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, MPI.MAX)
+    if WORLD.rank == 0:
+        print(f"{time.monotonic() - begin:.1f} s, {total:.1f} CPU s on {WORLD.size} ranks, {memory:.2f} GB each")
     held = np.column_stack([layout.ids, places.chain[0::2], *linkage.levels])
     links = gather_rows(WORLD, np.column_stack([linkage.first, linkage.second, linkage.count]))
     held = gather_rows(WORLD, held)

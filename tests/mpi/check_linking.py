@@ -72,7 +72,7 @@ def link(comm: MPI.Comm, shards: list[pa.Table], platform: str, **options) -> Li
     sequences = encode_sequences(shards[comm.rank :: comm.size])
     # The error rates differ from shard to shard: the median has to be that of all.
     rates = np.where(layout.ids % 3 == 0, np.nan, 0.05 + layout.ids % 10 / 1e4).astype(np.float32)
-    return link_fragments(layout, sequences, platform, rates, lambda line, done=None: None, **options)
+    return link_fragments(layout, sequences, platform, rates, **options)
 
 
 def check_links(fragments: list[tuple[str, str]], platform: str) -> None:

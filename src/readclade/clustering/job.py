@@ -29,7 +29,7 @@ from readclade.clustering.outputs import Outcome, write_outcome
 from readclade.clustering.ranks.checkpoints import Checkpoints
 from readclade.clustering.ranks.communicator import check_size, gather_rows, run_on_each, sum_integers
 from readclade.clustering.ranks.exchange import Layout, look_up
-from readclade.clustering.ranks.progress import FOUND, LINKED, READ, Progress
+from readclade.clustering.ranks.progress import FOUND, LINKED, READ, Progress, tell
 from readclade.code_files import find_sources
 from readclade.errors import ConfigError, InputError
 
@@ -81,35 +81,35 @@ def cluster_fragments(
             f"k = {parameters.k} is larger than the number of fragments, {layout.count}",
             remedy="set clustering: k to a smaller number",
         )
-    note = Progress()
-    note.begin(READ)
-    local = run_on_each(comm, lambda: load_fragments(entries[comm.rank :: comm.size]))
-    known = sum_integers(comm, np.array([local.known.sum()], np.int64))[0]
-    note(f"{len(entries)} shards on {comm.size} ranks; {known:,} of {layout.count:,} fragments have an embedding", 1)
-    if not known:
-        raise InputError(
-            f"none of the {layout.count:,} fragments holds anything that could be embedded",
-            path=manifests[0],
-            remedy="give reads of known bases (A, C, G, T) that are longer than the embedder's k-mers",
-        )
     # One thread for matrix products: the ranks already use all cores, and block sums keep their order.
-    with threadpool_limits(1):
+    with Progress() as progress, threadpool_limits(1):
+        progress.begin(READ)
+        local = run_on_each(comm, lambda: load_fragments(entries[comm.rank :: comm.size]))
+        known = sum_integers(comm, np.array([local.known.sum()], np.int64))[0]
+        having = f"{known:,} of {layout.count:,} fragments have an embedding"
+        tell(f"{len(entries)} shards on {comm.size} ranks; {having}", 1)
+        if not known:
+            raise InputError(
+                f"none of the {layout.count:,} fragments holds anything that could be embedded",
+                path=manifests[0],
+                remedy="give reads of known bases (A, C, G, T) that are longer than the embedder's k-mers",
+            )
         checkpoints = Checkpoints(comm, Path(out), _get_fingerprint(entries))
-        note.begin(LINKED)
-        linkage = _link(layout, entries, local, checkpoints, note, int(memory * 10**9))
-        note.begin(FOUND)
-        outcome = _cluster(layout, entries, linkage, local, parameters, checkpoints, note)
+        progress.begin(LINKED)
+        linkage = _link(layout, entries, local, checkpoints, progress, int(memory * 10**9))
+        progress.begin(FOUND)
+        outcome = _cluster(layout, entries, linkage, local, parameters, checkpoints, progress)
         description = {
             **{name: value for name, value in asdict(parameters).items() if name != "k"},
             "k": "auto" if parameters.k is None else parameters.k,
             "manifests": json.dumps(sorted({entry.manifest.fingerprint for entry in entries})),
         }
-        note.begin(1)
+        progress.begin(1)
         if np.isfinite(outcome.agreement):
             description["seeding_agreement"] = round(outcome.agreement, 6)
         write_outcome(layout, entries, local, outcome, description, Path(out))
-    checkpoints.remove()
-    note(f"wrote {out}", 1)
+        checkpoints.remove()
+        tell(f"wrote {out}", 1)
 
 
 def _get_fingerprint(entries: list[Entry]) -> str:
@@ -121,26 +121,26 @@ def _hash_json(value) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
-def _link(layout: Layout, entries, local: LocalFragments, checkpoints: Checkpoints, note, memory: int) -> Linkage:
+def _link(layout: Layout, entries, local: LocalFragments, checkpoints: Checkpoints, progress, memory: int) -> Linkage:
     """Link the fragments, or take what an earlier run linked. Collective."""
     platform = entries[0].manifest.platform
 
     def link() -> Linkage:
-        return link_fragments(layout, local.sequences, platform, local.error_rates, note, memory)
+        return link_fragments(layout, local.sequences, platform, local.error_rates, memory)
 
     linkage, is_resumed = load_linkage(layout, checkpoints, len(entries), is_short(platform), link)
     if is_resumed:
-        note.skip()
-        note("links taken from the checkpoint of an earlier run")
+        progress.skip()
+        tell("links taken from the checkpoint of an earlier run")
     return linkage
 
 
 def _cluster(
-    layout: Layout, entries: list[Entry], linkage: Linkage, local: LocalFragments, parameters, checkpoints, note
+    layout: Layout, entries: list[Entry], linkage: Linkage, local: LocalFragments, parameters, checkpoints, progress
 ) -> Outcome:
     """Return the clusters of this rank's fragments. Collective."""
     comm, known = layout.comm, local.known
-    roots, groups, calibration = _pool(layout, entries, linkage, local, parameters, note)
+    roots, groups, calibration = _pool(layout, entries, linkage, local, parameters)
     useful = groups.fragments > 0
     if parameters.algorithm == "lsh":
         points = Points(comm, _place_on_lattice(groups, calibration), groups.bases[useful], groups.ids[useful])
@@ -150,34 +150,34 @@ def _cluster(
     saved = comm.bcast(run_on_each(comm, lambda: None if comm.rank else checkpoints.load(name)))
     found: Discovery | None
     if saved:
-        note.skip()
-        note("clusters taken from the checkpoint of an earlier run")
+        progress.skip()
+        tell("clusters taken from the checkpoint of an earlier run")
         found = Discovery(**saved)
     else:
-        options = (linkage.is_short, parameters.k, parameters.seed, parameters.seedings, note)
+        options = (linkage.is_short, parameters.k, parameters.seed, parameters.seedings)
         found = discover(layout, linkage, roots, groups, calibration, local.sequences, *options)
         if found and comm.rank == 0:
             checkpoints.save(name, **vars(found))
     points = Points(comm, _place_on_lattice(groups, calibration), groups.bases[useful], groups.ids[useful])
     del groups  # and with them the embeddings: no more is needed of them, and placing needs room
     if found is None:
-        note("too few groups are large enough for composition models: k-means alone decides")
-        clustering = run_kmeans(points, parameters.k, parameters.seed, parameters.seedings, note)
+        tell("too few groups are large enough for composition models: k-means alone decides")
+        clustering = run_kmeans(points, parameters.k, parameters.seed, parameters.seedings)
         held = np.full(len(layout.ids), -1, np.int64)
         held[layout.local(points.identifiers)] = points.get_distances(clustering.centroids)[0]
         labels = np.where(known, look_up(layout, roots, held), -1)
         objectives = np.array(clustering.objectives, np.float64)
         return Outcome(labels, roots, points, calibration, objectives, clustering.agreement)
     labels = place_fragments(layout, roots, local.sequences, known, found)
-    note(f"{found.clusters} clusters; {comm.allreduce(int((labels >= 0).sum())):,} fragments placed", 1)
+    tell(f"{found.clusters} clusters; {comm.allreduce(int((labels >= 0).sum())):,} fragments placed", 1)
     doubtful = int((found.homology >= TWO_RELATIVES).sum())
     if doubtful:
-        note(f"{doubtful} of them probably hold two relatives")
+        tell(f"{doubtful} of them probably hold two relatives")
     return Outcome(labels, roots, points, calibration, found.objectives, float(found.agreement), found.homology)
 
 
 def _pool(
-    layout: Layout, entries: list[Entry], linkage: Linkage, local: LocalFragments, parameters, note
+    layout: Layout, entries: list[Entry], linkage: Linkage, local: LocalFragments, parameters
 ) -> tuple[np.ndarray, Groups, Calibration]:
     """Return each fragment's group, the groups, and what calibrates their vectors. Collective."""
     comm, manifest = layout.comm, entries[0].manifest
@@ -199,7 +199,7 @@ def _pool(
     calibration = comm.bcast(calibration)
     kind = "whitened: too little is linked to measure noise" if calibration.is_whitening else "calibrated"
     total = comm.allreduce(int((groups.fragments > 0).sum()))
-    note(f"{total:,} groups, {calibration.directions.shape[1]} directions, {kind}", 0.1)
+    tell(f"{total:,} groups, {calibration.directions.shape[1]} directions, {kind}", 0.1)
     return roots, groups, calibration
 
 

@@ -16,7 +16,6 @@ What is left and can be no genome is set apart: its fragments stay unassigned.
 One process does this on a bounded number of groups; docs/log/ holds the evidence for the thresholds.
 """
 
-from collections.abc import Callable
 from itertools import chain
 
 import numpy as np
@@ -38,6 +37,7 @@ from readclade.clustering.genomes.merging import (
 )
 from readclade.clustering.genomes.separation import list_nearest_pairs, measure_separations
 from readclade.clustering.groups.calibration import Calibration
+from readclade.clustering.ranks.progress import tell
 
 _MOST_STARTS = 256  # clusters to begin with
 _GROUPS_PER_START = 8
@@ -58,7 +58,6 @@ def find_clusters(
     k: int | None,
     seed: int,
     seedings: int,
-    report: Callable[[str], None] = lambda line: None,
 ) -> tuple[np.ndarray, Clustering | None]:
     """Return the cluster of each group, and the k-means that it began with, if any. Not collective.
 
@@ -80,14 +79,14 @@ def find_clusters(
     fewest = k or 1
     if start < 2 and fewest == 1:
         return np.zeros(len(cores), np.int64), None
-    labels, clustering = _overcluster(points, start, seed, seedings, report)
+    labels, clustering = _overcluster(points, start, seed, seedings)
     labels = _refine(cores, labels, _ROUNDS)
     labels = _drop_small(cores, labels, fragments, fewest)
-    report(f"{start} clusters to begin with, {count_clusters(labels)} after each group chose its own")
+    tell(f"{start} clusters to begin with, {count_clusters(labels)} after each group chose its own")
     labels = _merge(cores, _settle(cores, labels, fewest), fewest, is_counted=k is not None)
     labels = _drop_small(cores, labels, fragments, fewest)
     if k is not None and count_clusters(labels) < k:
-        return _overcluster(points, k, seed, seedings, report)
+        return _overcluster(points, k, seed, seedings)
     for _ in range(2):
         spread = _spread(cores, labels)
         labels = spread if count_clusters(spread) >= fewest else labels
@@ -95,12 +94,12 @@ def find_clusters(
     labels = _drop_small(cores, _settle(cores, labels, fewest), fragments, fewest)
     # And what lay apart by stray groups may not any more.
     labels = labels if k is not None else _join_parts(cores, _merge(cores, labels, fewest, is_counted=False))
-    report(f"{count_clusters(labels)} clusters that lie apart")
+    tell(f"{count_clusters(labels)} clusters that lie apart")
     return labels, clustering
 
 
-def _overcluster(points: Points, k: int, seed: int, seedings: int, report) -> tuple[np.ndarray, Clustering]:
-    clustering = run_kmeans(points, k, seed, seedings, report)
+def _overcluster(points: Points, k: int, seed: int, seedings: int) -> tuple[np.ndarray, Clustering]:
+    clustering = run_kmeans(points, k, seed, seedings)
     labels = points.get_distances(clustering.centroids)[0].astype(np.int64)
     return renumber(labels), clustering
 

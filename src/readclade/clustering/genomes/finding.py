@@ -3,7 +3,6 @@
 Rank 0 finds the clusters (`discovery`) on at most 8,192 groups; all ranks place what is left, each its own fragments.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +19,7 @@ from readclade.clustering.groups.pooling import Groups, sum_by_group
 from readclade.clustering.links.sequences import Sequences
 from readclade.clustering.ranks.communicator import gather_rows, run_on_each, sum_integers
 from readclade.clustering.ranks.exchange import Layout, look_up
+from readclade.clustering.ranks.progress import tell
 from readclade.clustering.ranks.rows import sum_rows
 from readclade.hashing import scramble
 
@@ -108,7 +108,6 @@ def discover(
     k: int | None,
     seed: int,
     seedings: int,
-    report: Callable[[str], None],
 ) -> Discovery | None:
     """Find the clusters and their models; None where there are too few groups for k clusters. Collective.
 
@@ -121,17 +120,17 @@ def discover(
         return None
     cores = _gather_cores(layout, linkage, roots, groups, sequences, ids)
     proteins = sample_words(comm, sequences, find_places(ids, roots))
-    report(f"{len(ids):,} groups to find clusters from")
+    tell(f"{len(ids):,} groups to find clusters from")
 
     def find() -> Discovery | None:
         if cores is None:
             return None
-        labels, clustering = find_clusters(cores, calibration, layout.count, k, seed, seedings, report)
+        labels, clustering = find_clusters(cores, calibration, layout.count, k, seed, seedings)
         clusters = count = int(labels.max(initial=0)) + 1
         if k is None and count > 1:
             labels, clusters = set_remnants_apart(cores, labels)
             if clusters < count:
-                report(f"{count - clusters} of them too short and poor in genes for a genome: they stay unassigned")
+                tell(f"{count - clusters} of them too short and poor in genes for a genome: they stay unassigned")
         counts = [cores.words[labels == label].sum(axis=0, dtype=np.float64) for label in range(count)]
         return Discovery(
             ids,

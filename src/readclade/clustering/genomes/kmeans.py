@@ -12,6 +12,7 @@ from mpi4py import MPI
 from readclade.clustering.genomes.consensus import join_clusterings
 from readclade.clustering.genomes.lattice import Points
 from readclade.clustering.ranks.communicator import sum_integers
+from readclade.clustering.ranks.progress import tell
 from readclade.errors import ConfigError
 from readclade.hashing import scramble
 
@@ -39,7 +40,7 @@ class Clustering:
     agreement: float = np.nan
 
 
-def run_kmeans(points: Points, k: int, seed: int = 0, seedings: int = 4, report=lambda line: None) -> Clustering:
+def run_kmeans(points: Points, k: int, seed: int = 0, seedings: int = 4) -> Clustering:
     """Cluster the points. Collective.
 
     Of several seedings and their consensus the one with the lowest objective wins, the first of equals. With more than
@@ -61,7 +62,7 @@ def run_kmeans(points: Points, k: int, seed: int = 0, seedings: int = 4, report=
     found = []
     for seeding in range(seedings):
         clustering = _iterate(points, seed_centroids(points, k, seed * 1009 + seeding), seeding)
-        report(
+        tell(
             f"seeding {seeding + 1} of {seedings}: {len(clustering.objectives)} iterations,"
             f" objective {clustering.objectives[-1]:.6e}"
         )
@@ -73,7 +74,7 @@ def run_kmeans(points: Points, k: int, seed: int = 0, seedings: int = 4, report=
     if joined is not None:
         found.append(_iterate(points, points.get_means(joined, k), seedings))
         labels.append(points.get_distances(found[-1].centroids)[0])
-        report(f"their consensus: {len(found[-1].objectives)} iterations, objective {found[-1].objectives[-1]:.6e}")
+        tell(f"their consensus: {len(found[-1].objectives)} iterations, objective {found[-1].objectives[-1]:.6e}")
     best = min(found, key=lambda clustering: clustering.objectives[-1])
     others = [seeding for seeding in range(seedings) if seeding != best.seeding]
     indices = [measure_agreement(points.comm, labels[best.seeding], labels[seeding], k) for seeding in others]

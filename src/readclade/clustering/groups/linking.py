@@ -20,6 +20,7 @@ from readclade.clustering.links.pairs import overlap_pairs
 from readclade.clustering.links.sequences import Sequences
 from readclade.clustering.ranks.communicator import sum_integers
 from readclade.clustering.ranks.exchange import Layout
+from readclade.clustering.ranks.progress import tell
 from readclade.errors import ConfigError
 
 MEMORY = 4 * 10**9  # bytes of a rank
@@ -36,7 +37,7 @@ def is_short(platform: str) -> bool:
 
 
 def link_fragments(
-    layout: Layout, sequences: Sequences, platform: str, error_rates: np.ndarray, note, memory: int = MEMORY
+    layout: Layout, sequences: Sequences, platform: str, error_rates: np.ndarray, memory: int = MEMORY
 ) -> Linkage:
     """Link the fragments of all ranks, and cut what hangs together into stretches. Collective.
 
@@ -44,18 +45,17 @@ def link_fragments(
         sequences: of this rank's fragments, in the order of `layout.ids`.
         platform: of the sample; "illumina" reads are short, all others long.
         error_rates: (n,) float32, errors per base of each of this rank's fragments, NaN where unknown.
-        note: called with lines of progress, and how much of the work is done (0 to 1).
         memory: bytes that a rank is to stay within; has no influence on the result.
 
     Raises:
         ConfigError: there are more fragments than places can number.
     """
-    overlaps, places = find_pieces(layout, sequences, platform, error_rates, note, memory)
-    return link_pieces(layout, overlaps, places, platform, note)
+    overlaps, places = find_pieces(layout, sequences, platform, error_rates, memory)
+    return link_pieces(layout, overlaps, places, platform)
 
 
 def find_pieces(
-    layout: Layout, sequences: Sequences, platform: str, error_rates: np.ndarray, note, memory: int = MEMORY
+    layout: Layout, sequences: Sequences, platform: str, error_rates: np.ndarray, memory: int = MEMORY
 ) -> tuple[Overlaps, Places]:
     """Return the overlaps of this rank's reads, and where these lie in pieces, as for `link_fragments`. Collective."""
     if layout.count > 2**32:
@@ -64,21 +64,21 @@ def find_pieces(
         )
     if is_short(platform):
         told = read_qualities(layout.comm, error_rates)
-        overlaps = overlap_pairs(layout, sequences, told, memory, note)
+        overlaps = overlap_pairs(layout, sequences, told, memory)
     else:
-        overlaps, _ = overlap_long_reads(layout, sequences, error_rates, memory // 2 // _ROW_BYTES, note)
+        overlaps, _ = overlap_long_reads(layout, sequences, error_rates, memory // 2 // _ROW_BYTES)
     reads = Layout(layout.comm, 2 * layout.firsts)
     lengths = overlaps.lengths
     places = walk(reads, overlaps.best, -overlaps.overlaps, lengths)
     places = place_contained(reads, places, overlaps.containers, overlaps.offsets, lengths)
     inserts = measure_inserts(layout, places, lengths)
     if inserts is not None:
-        note(f"inserts of {inserts.median} bases (spread {inserts.spread})", _CHAINED)
+        tell(f"inserts of {inserts.median} bases (spread {inserts.spread})", _CHAINED)
         places = join_chains(reads, places, lengths, inserts)
     return overlaps, places
 
 
-def link_pieces(layout: Layout, overlaps: Overlaps, places: Places, platform: str, note) -> Linkage:
+def link_pieces(layout: Layout, overlaps: Overlaps, places: Places, platform: str) -> Linkage:
     """Return the stretches of pieces, and the links between them. Collective."""
     bases = measure_pieces(layout, places)
     shortest, ratios = (_SHORT_STRETCH, _SHORT_RATIOS) if is_short(platform) else (_LONG_STRETCH, _LONG_RATIOS)
@@ -86,6 +86,6 @@ def link_pieces(layout: Layout, overlaps: Overlaps, places: Places, platform: st
     links = link_stretches(layout, overlaps, stretches.of_reads)
     counts = [(level == layout.ids).sum() for level in stretches.levels]
     *made, total = sum_integers(layout.comm, np.array([*counts, len(links)], np.int64)).tolist()
-    note(f"{bases:,} bases in pieces, cut into {' or '.join(f'{n:,}' for n in made)} stretches; {total:,} links", 1)
+    tell(f"{bases:,} bases in pieces, cut into {' or '.join(f'{n:,}' for n in made)} stretches; {total:,} links", 1)
     first, second, count = links.T
     return Linkage(stretches.levels, stretches.depths, first, second, count, is_short(platform))

@@ -4,8 +4,6 @@ A pilot with few short k-mers finds the error rate, which tells how long and how
 Whole numbers or the work of one element decide, so that the result is the same on any number of ranks.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 
 from readclade.clustering.links.anchors import Rule, verify
@@ -21,6 +19,7 @@ from readclade.clustering.links.sketches import SketchRule, choose_sketch, sketc
 from readclade.clustering.links.verified import Verified, join_verified
 from readclade.clustering.ranks.communicator import sum_integers
 from readclade.clustering.ranks.exchange import Layout, look_up
+from readclade.clustering.ranks.progress import tell
 
 ROWS_IN_FLIGHT = 4_000_000
 _NEIGHBOURS = 40
@@ -31,15 +30,12 @@ _PILOT_ANCHORS = Rule(_PILOT.k, least_hits=2, least=1000, most_divergence=0.4, m
 _USUAL_ERROR_RATE = 0.05
 _BEGUN, _COMPARED = 0.1, 0.9  # shares of the time
 
-Report = Callable[[str, float], None]
-
 
 def overlap_long_reads(
     layout: Layout,
     sequences: Sequences,
     error_rates: np.ndarray,
     budget: int = ROWS_IN_FLIGHT,
-    report: Report = lambda line, done: None,
 ) -> tuple[Overlaps, Verified]:
     """Return what the overlaps of all ranks' long reads say, and those that hold. Collective.
 
@@ -48,21 +44,20 @@ def overlap_long_reads(
         sequences: of this rank's fragments; mates are empty.
         error_rates: (n,) float32 errors a base of this rank's fragments by their qualities, NaN where unknown.
         budget: how many shared k-mers a rank looks at at a time; has no influence on the result.
-        report: called with lines of progress, and how much of the work is done (0 to 1).
     """
     comm, reads = layout.comm, Layout(layout.comm, 2 * layout.firsts)
     pilot = _estimate(layout, reads, sequences, budget)
     assumed = choose_error_rate(pilot, read_qualities(comm, error_rates), _USUAL_ERROR_RATE, comm.rank == 0)
     rule = choose_sketch(assumed)
-    report(f"error rate {assumed:.3g}: k-mers of length {rule.k}, {rule.density:.3g} of all", _BEGUN)
-    found, resembling = _search(layout, sequences, rule, Rule(rule.k), budget, report)
+    tell(f"error rate {assumed:.3g}: k-mers of length {rule.k}, {rule.density:.3g} of all", _BEGUN)
+    found, resembling = _search(layout, sequences, rule, Rule(rule.k), budget)
     rates = estimate_rates(reads, found, to_half(assumed))
     bounds = rates.reads[reads.local(found.a)] + look_up(reads, found.b, rates.reads)
     more, of = _DEVIATIONS
     is_kept = of * (found.divergences - bounds) <= more * found.deviations
     kept = found.take(is_kept)
     total, resembling = sum_integers(comm, np.array([len(kept), resembling + len(found) - len(kept)], np.int64))
-    report(f"{total:,} overlaps hold; {resembling:,} pairs of reads only resemble one another", _COMPARED)
+    tell(f"{total:,} overlaps hold; {resembling:,} pairs of reads only resemble one another", _COMPARED)
     containers, offsets = choose_containers(reads, kept)
     best, overlaps = choose_ends(reads, Layout(comm, 4 * layout.firsts), kept, containers >= 0)
     error_rate = float(to_error_rate(rates.sample)) if rates.is_known else np.nan
@@ -70,7 +65,7 @@ def overlap_long_reads(
     if not rates.is_known:
         by_fragment[~rates.is_told[::2]] = np.nan
     lengths = sequences.read_lengths.astype(np.int64)
-    report(f"error rate {error_rate:.3g} by overlaps", 1)
+    tell(f"error rate {error_rate:.3g} by overlaps", 1)
     links = kept.a, kept.b
     return (
         Overlaps(best, overlaps, containers, offsets, lengths, lambda: iter([links]), by_fragment, error_rate),
@@ -92,7 +87,6 @@ def _search(
     sketch_rule: SketchRule,
     rule: Rule,
     budget: int,
-    report: Report = lambda line, done: None,
     share: float = 1,
 ) -> tuple[Verified, int]:
     """Return the overlaps whose first read this rank holds, and how many pairs differ too much. Collective.
@@ -110,7 +104,7 @@ def _search(
         parts.append(_compare(layout, reads, rows, sequences, rule, counts))
         if rows.end > rows.begin:
             done = rows.end / len(layout.ids)
-            report(f"{done:.0%} of the fragments compared", _BEGUN + done * (_COMPARED - _BEGUN))
+            tell(f"{done:.0%} of the fragments compared", _BEGUN + done * (_COMPARED - _BEGUN))
     return join_verified(parts), int(counts[2] + counts[3])
 
 

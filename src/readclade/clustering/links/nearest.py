@@ -3,7 +3,7 @@
 What is kept depends on the set of proposals alone, hence not on the number of ranks or turns.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numba
@@ -174,14 +174,19 @@ def _take(news, local, partners, overlaps, containers, offsets):
 
 
 def compare_proposals(
-    reads: Layout, sequences: Sequences, nearest: Nearest, proposals: Iterator, bounds: np.ndarray, note
+    reads: Layout,
+    sequences: Sequences,
+    nearest: Nearest,
+    proposals: Iterator,
+    bounds: np.ndarray,
+    report: Callable[[float], None],
 ) -> np.ndarray:
     """Compare what is proposed, and keep what holds in `nearest`. Collective.
 
     Args:
         reads: layout of the reads.
         bounds: (longest + 1,) int64, mismatches that an overlap may have, by its length.
-        note: called with the share of the work that is done.
+        report: called with the share of the work that is done.
 
     Returns:
         (2,) int64, this rank's comparisons, and how many of them failed.
@@ -202,5 +207,5 @@ def compare_proposals(
         (news,) = exchange(reads.comm, reads.owner(news[:count, 0]), [news[:count]])
         held = (nearest.partners, nearest.overlaps, nearest.containers, nearest.offsets)
         _take(news, reads.local(news[:, 0]), *held)
-        note(done)
+        report(done)
     return counts

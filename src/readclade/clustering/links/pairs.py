@@ -17,6 +17,7 @@ from readclade.clustering.links.proposals import iterate_proposals, plan_turns
 from readclade.clustering.links.sequences import Sequences
 from readclade.clustering.ranks.communicator import sum_integers
 from readclade.clustering.ranks.exchange import Layout, find_most
+from readclade.clustering.ranks.progress import tell
 
 _LOST, _LOST_AT_ENDS = 0.02, 0.001  # shares of the true overlaps that bounds on mismatches may lose
 _USUAL = 0.004  # errors a base, where nothing tells
@@ -27,14 +28,13 @@ _HELD_BYTES = 110  # of what is known of a read
 _ROW_BYTES, _READ_BYTES = 200, 1500  # of a proposal, and of a read with its partners, on their way through
 
 
-def overlap_pairs(layout: Layout, sequences: Sequences, told: float, memory: int, note) -> Overlaps:
+def overlap_pairs(layout: Layout, sequences: Sequences, told: float, memory: int) -> Overlaps:
     """Find which reads of all ranks overlap. Collective.
 
     Args:
         sequences: of this rank's n fragments.
         told: errors a base as qualities tell, NaN where they do not; used where the overlaps are too few to tell.
         memory: bytes that a rank is to stay within, reads included; a quarter of it is always used.
-        note: called with lines of progress and the share of the work that is done.
     """
     reads = Layout(layout.comm, 2 * layout.firsts)
     kept = np.minimum(find_insert_ends(sequences), LONGEST)
@@ -56,7 +56,7 @@ def overlap_pairs(layout: Layout, sequences: Sequences, told: float, memory: int
         nearest,
         proposals,
         bounds,
-        lambda done: note(f"{done:.0%} of the overlaps compared", done * _COMPARED),
+        lambda done: tell(f"{done:.0%} of the overlaps compared", done * _COMPARED),
     )
     for _ in range(_MOST_ROUNDS):
         before = nearest.containers.copy()
@@ -65,7 +65,7 @@ def overlap_pairs(layout: Layout, sequences: Sequences, told: float, memory: int
         if not sum_integers(layout.comm, np.array([(nearest.containers != before).sum()]))[0]:
             break
     compared, failed = sum_integers(layout.comm, counts).tolist()
-    note(f"{compared:,} overlaps compared, {compared - failed:,} hold; {turns[1]} turns", _COMPARED)
+    tell(f"{compared:,} overlaps compared, {compared - failed:,} hold; {turns[1]} turns", _COMPARED)
     bounds = bound_mismatches(2 * rate, _LOST_AT_ENDS, longest)
     best, overlaps = choose_continuations(reads, sequences, nearest, bounds, whole)
     iterate = partial(_iterate_links, reads, nearest, whole)

@@ -172,7 +172,7 @@ def job(genomes):
     sequences = encode_sequences([pa.table(dict(zip(("sequence", "mate"), columns, strict=True)))])
     layout = make_layout(3000)
     rates = np.full(3000, 0.01, np.float32)
-    linked = link_fragments(layout, sequences, "illumina", rates, lambda line, done=None: None)
+    linked = link_fragments(layout, sequences, "illumina", rates)
     embeddings = KmerEmbedder(4).embed(*columns)[:, ::5].astype(np.float16).astype(np.float32)
     data = (embeddings, sequences.lengths, np.ones(3000, bool), linked.depths)
     groups = pool_groups(layout, linked.levels[-1], *data)
@@ -181,14 +181,13 @@ def job(genomes):
     return (layout, linked, linked.levels[-1], groups, calibration, sequences), origin
 
 
-def find(job, k: int | None) -> tuple[Discovery | None, list[str]]:
-    lines = []
-    return discover(*job[0], True, k, 0, 2, lines.append), lines
+def find(job, k: int | None) -> Discovery | None:
+    return discover(*job[0], True, k, 0, 2)
 
 
-def test_discover_finds_the_genomes_and_their_models(job):
+def test_discover_finds_the_genomes_and_their_models(job, lines):
     (layout, linked, _, groups, _, sequences), origin = job
-    found, lines = find(job, None)
+    found = find(job, None)
     assert lines[0] == f"{len(found.ids)} groups to find clusters from"
     assert np.array_equal(found.ids, choose_cores(MPI.COMM_SELF, groups, is_short=True))
     own = find_places(found.ids, linked.levels[-1])
@@ -210,25 +209,24 @@ def test_discover_says_whether_the_links_are_of_short_reads(job, monkeypatch, is
 
     monkeypatch.setattr(finding, "find_clusters", find_clusters)
     layout, linked, *rest = job[0]
-    discover(layout, replace(linked, is_short=is_short), *rest, True, None, 0, 2, [].append)
+    discover(layout, replace(linked, is_short=is_short), *rest, True, None, 0, 2)
     assert seen == [is_short]
 
 
-def test_discover_sets_remnants_apart_unless_the_number_is_given(job, monkeypatch):
+def test_discover_sets_remnants_apart_unless_the_number_is_given(job, lines, monkeypatch):
     monkeypatch.setattr(finding, "set_remnants_apart", lambda cores, labels: (labels, int(labels.max())))
-    lines = []
     layout, linked, *rest = job[0]
-    found = discover(layout, linked, *rest, True, None, 0, 2, lines.append)
+    found = discover(layout, linked, *rest, True, None, 0, 2)
     assert found.clusters == len(found.models) - 1 == found.labels.max()
     assert "1 of them too short and poor in genes for a genome: they stay unassigned" in lines
-    found = discover(layout, linked, *rest, True, 3, 0, 2, lines.append)
+    found = discover(layout, linked, *rest, True, 3, 0, 2)
     assert found.clusters == len(found.models) == 3
 
 
 def test_discover_obeys_a_number_and_gives_up_where_there_are_too_few_groups(job):
-    count = len(find(job, None)[0].ids)
-    assert len(find(job, 3)[0].models) == 3
-    most, none = find(job, count // 2)[0], find(job, count // 2 + 1)[0]
+    count = len(find(job, None).ids)
+    assert len(find(job, 3).models) == 3
+    most, none = find(job, count // 2), find(job, count // 2 + 1)
     assert set(most.labels) == set(range(count // 2))
     assert none is None
 
@@ -239,4 +237,4 @@ def test_discover_of_groups_that_are_too_much_alike_is_refused(job):
     embeddings[np.isin(linked.levels[-1], groups.ids[::2])] = 1  # two different ones
     same = replace(groups, vectors=replace(groups.vectors, embeddings=embeddings))
     with pytest.raises(RankError, match=r"k = 5 is larger than the number of different fragments, 2\n"):
-        discover(layout, linked, linked.levels[-1], same, calibration, sequences, True, 5, 0, 2, [].append)
+        discover(layout, linked, linked.levels[-1], same, calibration, sequences, True, 5, 0, 2)

@@ -242,26 +242,25 @@ def run_seedings(points: Points, k: int, seed: int, seedings: int):
     return [_iterate(points, seed_centroids(points, k, seed * 1009 + seeding), seeding) for seeding in range(seedings)]
 
 
-def test_run_kmeans_keeps_the_best_seeding(monkeypatch):
+def test_run_kmeans_keeps_the_best_seeding(monkeypatch, lines):
     monkeypatch.setattr("readclade.clustering.genomes.kmeans._MOST_COMPARED", 24)  # no consensus
     points, _ = make_blobs(2000, 30, 1.0, 8)
     single = run_seedings(points, 25, 2, 5)
     best = min(single, key=lambda clustering: clustering.objectives[-1])
     assert len({clustering.objectives[-1] for clustering in single}) > 1
-    lines = []
-    chosen = run_kmeans(points, 25, seed=2, seedings=5, report=lines.append)
+    chosen = run_kmeans(points, 25, seed=2, seedings=5)
     assert_same(chosen, best)
     assert chosen.seeding == best.seeding != 0
     assert len(lines) == 5
 
 
-def test_run_kmeans_takes_what_seedings_agree_on_where_it_is_better():
+def test_run_kmeans_takes_what_seedings_agree_on_where_it_is_better(lines):
     better = 0
     for seed in range(6):
         points, _ = make_blobs(2000, 8, 2.0, seed)
         single = run_seedings(points, 40, seed, 6)
-        lines = []
-        chosen = run_kmeans(points, 40, seed, seedings=6, report=lines.append)
+        lines.clear()
+        chosen = run_kmeans(points, 40, seed, seedings=6)
         best = min(clustering.objectives[-1] for clustering in single)
         assert chosen.objectives[-1] <= best
         assert (chosen.seeding == 6) == (chosen.objectives[-1] < best)

@@ -1,5 +1,7 @@
 """Fragments linked on one rank: what hangs together is cut into stretches, and these are linked."""
 
+import logging
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -28,11 +30,11 @@ def turn(sequence: str) -> str:
     return sequence.encode().translate(COMPLEMENT)[::-1].decode()
 
 
-def link(fragments, platform="illumina", error_rate=0.01, note=lambda line, done=None: None):
+def link(fragments, platform="illumina", error_rate=0.01):
     sequences, mates = zip(*fragments, strict=True)
     layout = Layout(MPI.COMM_SELF, [0, len(fragments)])
     encoded = encode_sequences([pa.table({"sequence": sequences, "mate": mates})])
-    return link_fragments(layout, encoded, platform, np.full(len(fragments), error_rate, np.float32), note)
+    return link_fragments(layout, encoded, platform, np.full(len(fragments), error_rate, np.float32))
 
 
 @pytest.fixture(scope="module")
@@ -113,27 +115,28 @@ def test_what_overlaps_nothing_is_a_stretch_of_its_own(genomes, platform):
 def test_no_fragments(platform):
     nothing = np.zeros(0, np.float32)
     layout, sequences = Layout(MPI.COMM_SELF, [0, 0]), encode_sequences([])
-    result = link_fragments(layout, sequences, platform, nothing, lambda line, done=None: None)
+    result = link_fragments(layout, sequences, platform, nothing)
     assert len(result.first) == len(result.depths) == 0
     assert [len(level) for level in result.levels] == [0, 0, 0]
 
 
-def test_what_is_done_is_reported(pairs):
-    told = []
-    link(pairs[0], note=lambda line, done=None: told.append((line, done)))
-    shares = [done for _, done in told]
+def test_what_is_done_is_reported(pairs, lines):
+    shares = []
+    log, keeper = logging.getLogger("readclade.clustering.ranks.progress"), logging.Filter()
+    keeper.filter = lambda record: shares.append(record.done) is None
+    log.addFilter(keeper)
+    link(pairs[0])
+    log.removeFilter(keeper)
     assert shares == sorted(shares)
     assert shares[-1] == 1
-    assert "inserts of 35" in "".join(line for line, _ in told)
-    assert "stretches; " in told[-1][0]
+    assert "inserts of 35" in "".join(lines)
+    assert "stretches; " in lines[-1]
 
 
 def test_more_fragments_than_links_can_name_are_refused():
     nothing = encode_sequences([])
     with pytest.raises(ConfigError, match=r"4,294,967,297 fragments .* \(2\^32\)"):
-        link_fragments(
-            Layout(MPI.COMM_SELF, [0, 2**32 + 1]), nothing, "illumina", np.zeros(0, np.float32), lambda line, done: None
-        )
+        link_fragments(Layout(MPI.COMM_SELF, [0, 2**32 + 1]), nothing, "illumina", np.zeros(0, np.float32))
 
 
 # Buckets

@@ -42,7 +42,7 @@ def overlap(fragments, memory: int = MEMORY, told: float = 0.004):
     pairs = [(fragment, "") if isinstance(fragment, str) else fragment for fragment in fragments]
     layout = Layout(MPI.COMM_SELF, [0, len(pairs)])
     table = pa.table({"sequence": [one for one, _ in pairs], "mate": [other for _, other in pairs]})
-    return overlap_pairs(layout, encode_sequences([table]), told, memory, lambda line, done=None: None)
+    return overlap_pairs(layout, encode_sequences([table]), told, memory)
 
 
 def list_links(found) -> set[tuple[int, int]]:
