@@ -4,6 +4,7 @@ rule cluster:
         script=str(BASEDIR / "scripts/cluster_fragments.py"),
         code=get_code("clustering", "embedders", "hashing", "letters", "reads", "results", "shards"),
     output:
+        get_overlaps(),
         clusters="results/{sample}/cluster/clusters.h5",
         assignments=report(
             "results/{sample}/cluster/assignments.parquet",
@@ -31,6 +32,7 @@ rule cluster:
         out=subpath(output.clusters, parent=True),
         ranks=get_ranks,
         clustering=config["clustering"],
+        overlaps="--overlaps" if config["clustering"]["overlaps"] else "",
     conda:
         "../envs/cluster.yaml"
     message:
@@ -40,7 +42,7 @@ rule cluster:
         " --out {params.out} --algorithm {params.clustering[algorithm]} --k {params.clustering[k]}"
         " --seed {params.clustering[seed]} --directions {params.clustering[directions]}"
         " --seedings {params.clustering[seedings]} --ranks {params.ranks}"
-        " --memory {resources.rank_gb} 2>&1 | tee {log}"
+        " --memory {resources.rank_gb} {params.overlaps} 2>&1 | tee {log}"
 
 
 rule write_bins:

@@ -172,6 +172,11 @@ def get_resolved_config():
     return json.dumps(config, sort_keys=True)
 
 
+def get_overlaps():
+    """Return the file with the overlaps of a sample, where the configuration wants it."""
+    return ["results/{sample}/cluster/overlaps.paf.gz"] if config["clustering"]["overlaps"] else []
+
+
 def get_bins():
     """Return the folders with the reads of each cluster, where the configuration wants them."""
     return expand("results/{sample}/bins", sample=SAMPLES if config["bins"] else [])

@@ -4,8 +4,9 @@ Example, from the repository root, after embed_fragments.py:
     PYTHONPATH=src .venv/bin/mpiexec -n 2 .venv/bin/python -m mpi4py scripts/cluster_fragments.py \\
         --manifest shards/pairs/manifest.json --out results/pairs/cluster --ranks 2
 
-Writes clusters.h5, assignments.parquet and binning.tsv. Without mpiexec it runs as one rank. The result is the same,
-bit for bit, on any number of ranks. Several manifests are clustered together if they share one projection.
+Writes clusters.h5, assignments.parquet and binning.tsv, with --overlaps also overlaps.paf.gz. Without mpiexec it runs
+as one rank. The result is the same, bit for bit, on any number of ranks. Several manifests are clustered together if
+they share one projection.
 """
 
 import sys
@@ -33,6 +34,7 @@ def main() -> None:
     parser.add_argument(
         "--memory", type=float, default=4, help="GB that a rank is to stay within (default: %(default)s)"
     )
+    parser.add_argument("--overlaps", action="store_true", help="write overlaps.paf.gz, too")
     arguments = parser.parse_args()
     if arguments.k != "auto" and (not arguments.k.isdecimal() or int(arguments.k) < 1):
         raise ConfigError(f"k = {arguments.k} is no number of clusters", remedy="give auto, or a number from 1 on")
@@ -46,7 +48,8 @@ def main() -> None:
         start_log("cluster")
     k = None if arguments.k == "auto" else int(arguments.k)
     parameters = Parameters(arguments.algorithm, k, arguments.seed, arguments.directions, arguments.seedings)
-    cluster_fragments(MPI.COMM_WORLD, arguments.manifest, arguments.out, parameters, arguments.ranks, arguments.memory)
+    limits = (arguments.ranks, arguments.memory)
+    cluster_fragments(MPI.COMM_WORLD, arguments.manifest, arguments.out, parameters, *limits, arguments.overlaps)
 
 
 def main_on_rank() -> None:

@@ -21,10 +21,12 @@ JOBS = {
     "sparse": (["sparse"], "kmeans", None),  # long reads without any link
     "long_lsh": (["long"], "lsh", None),
 }
+WITH_OVERLAPS = {"lsh", "two", "long"}
 
 if __name__ == "__main__":
     out, samples = map(Path, sys.argv[1:3])
     for job in sys.argv[3:]:
         names, algorithm, k = JOBS[job]
         manifests = [samples / name / "manifest.json" for name in names]
-        cluster_fragments(MPI.COMM_WORLD, manifests, out / job, Parameters(algorithm, k, 0, 16, 2))
+        parameters = Parameters(algorithm, k, 0, 16, 2)
+        cluster_fragments(MPI.COMM_WORLD, manifests, out / job, parameters, has_overlaps=job in WITH_OVERLAPS)

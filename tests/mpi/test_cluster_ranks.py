@@ -15,7 +15,7 @@ import pytest
 
 from readclade.shards.manifest import read_manifest
 from readclade.storage.files import hash_file
-from tests.mpi.run_clusterings import JOBS
+from tests.mpi.run_clusterings import JOBS, WITH_OVERLAPS
 
 pytestmark = pytest.mark.mpi
 
@@ -102,8 +102,9 @@ def test_results_are_the_same_on_any_number_of_ranks(ranks, jobs, alone, run_job
     run_jobs(ranks, tmp_path, *jobs)
     for job in jobs:
         expected, result = read_files(alone / job), read_files(tmp_path / job)
-        assert list(expected) == list(result) == FILES
-        for name in FILES:
+        files = FILES + ["overlaps.paf.gz"] * (job in WITH_OVERLAPS)
+        assert list(expected) == list(result) == files
+        for name in files:
             assert result[name] == expected[name], f"{name} of {job} differs"
 
 

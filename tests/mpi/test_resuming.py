@@ -1,5 +1,6 @@
 """A job that was killed after linking goes on, on another number of ranks, to the same result."""
 
+import gzip
 import os
 import shutil
 import signal
@@ -101,6 +102,26 @@ def test_other_data_begin_anew(killed, cluster, manifests, tmp_path):
     assert done.returncode == 0, done.stderr
     assert f"{out}/checkpoint is of other data or code: deleted, starting anew" in done.stderr
     assert RESUMED not in done.stderr
+    assert sorted(read_files(out)) == ["assignments.parquet", "binning.tsv", "clusters.h5"]
+
+
+def test_overlaps_wait_for_the_results(killed, undisturbed, cluster, manifests, tmp_path):
+    """They are found anew where the earlier run kept none, and kept until the results are whole."""
+    out = shutil.copytree(killed, tmp_path / "out")
+    (out / "clusters.h5").mkdir()
+    done = cluster(2, manifests["linked"], out, *ARGUMENTS, "--overlaps")
+    assert done.returncode != 0
+    assert RESUMED not in done.stderr
+    assert not (out / "overlaps.paf.gz").exists()
+    kept = (out / "checkpoint/overlaps.paf.gz").read_bytes()
+    (out / "clusters.h5").rmdir()
+    done = cluster(0, manifests["linked"], out, *ARGUMENTS, "--overlaps")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(RESUMED) == 1
+    assert read_files(out) == undisturbed | {"overlaps.paf.gz": kept}
+    assert len(gzip.decompress(kept).splitlines()) > 4000
+    # A run that wants none leaves none behind.
+    done = cluster(0, manifests["linked"], out, "--algorithm", "lsh")
     assert sorted(read_files(out)) == ["assignments.parquet", "binning.tsv", "clusters.h5"]
 
 

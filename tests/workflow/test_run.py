@@ -1,5 +1,6 @@
 """One command makes everything, and only what has to be made again is made again."""
 
+import gzip
 import json
 import os
 import re
@@ -213,6 +214,13 @@ def test_bins_hold_the_reads_of_each_cluster(project):
         "c2.fastq.gz",
         "c3.fastq.gz",
     ]
+
+
+def test_overlaps_are_written_on_request(finished):
+    overlaps = finished.directory / "results/long/cluster/overlaps.paf.gz"
+    done = finished.run(f"results/long/cluster/{overlaps.name}", config={"clustering": {"overlaps": True}})
+    assert done.returncode == 0, done.stderr
+    assert len(gzip.decompress(overlaps.read_bytes()).splitlines()) > 100
 
 
 def test_snakemake_report_works_beside_ours(project, tmp_path):

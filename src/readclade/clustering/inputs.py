@@ -108,6 +108,17 @@ def load_embeddings(entries: list[Entry], d: int) -> np.ndarray:
     return embeddings
 
 
+def load_names(entries: list[Entry]) -> pa.LargeStringArray:
+    """Return the names of the fragments of one rank.
+
+    Raises:
+        InputError: as `load_fragments`.
+    """
+    columns = [table.column("name").cast(pa.large_string()) for _, _, table in _read(entries, ["name"])]
+    chunks = [chunk for column in columns for chunk in column.chunks]
+    return pa.chunked_array(chunks, pa.large_string()).combine_chunks()
+
+
 def _read(entries: list[Entry], columns: list[str]) -> Iterator[tuple[slice, Entry, pa.Table]]:
     """Yield shard by shard which of the rank's rows it holds, and these rows."""
     end = 0

@@ -7,6 +7,7 @@ each group is a cluster (`lsh`). Rank 0 writes, shard by shard.
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,8 +25,10 @@ from readclade.clustering.groups.linkage import Linkage, load_linkage
 from readclade.clustering.groups.linking import is_short, link_fragments
 from readclade.clustering.groups.pooling import Groups, are_apart, choose_rows, gather_by_id, pool_groups
 from readclade.clustering.inputs import Entry, LocalFragments, list_entries, load_embeddings, load_fragments
+from readclade.clustering.links.edges import Overlaps
 from readclade.clustering.links.sequences import Sequences
 from readclade.clustering.outputs import Outcome, write_outcome
+from readclade.clustering.paf import OVERLAPS, write_overlaps
 from readclade.clustering.ranks.checkpoints import Checkpoints
 from readclade.clustering.ranks.communicator import check_size, gather_rows, run_on_each, sum_integers
 from readclade.clustering.ranks.exchange import Layout, look_up
@@ -63,12 +66,14 @@ def cluster_fragments(
     parameters: Parameters,
     ranks: int | None = None,
     memory: float = 4,
+    has_overlaps: bool = False,
 ) -> None:
     """Cluster the fragments of the manifests and write the results into `out`. Collective.
 
     Args:
         ranks: the expected number of ranks, or None for any.
         memory: GB that a rank is to stay within; no result depends on it.
+        has_overlaps: whether the overlaps are written, too.
 
     Raises:
         ReadcladeError: on all ranks alike.
@@ -96,7 +101,7 @@ def cluster_fragments(
             )
         checkpoints = Checkpoints(comm, Path(out), _get_fingerprint(entries))
         progress.begin(LINKED)
-        linkage = _link(layout, entries, local, checkpoints, progress, int(memory * 10**9))
+        linkage = _link(layout, entries, local, checkpoints, progress, int(memory * 10**9), has_overlaps)
         progress.begin(FOUND)
         outcome = _cluster(layout, entries, linkage, local, parameters, checkpoints, progress)
         description = {
@@ -108,6 +113,10 @@ def cluster_fragments(
         if np.isfinite(outcome.agreement):
             description["seeding_agreement"] = round(outcome.agreement, 6)
         write_outcome(layout, entries, local, outcome, description, Path(out))
+        if comm.rank == 0:
+            (Path(out) / OVERLAPS).unlink(missing_ok=True)  # of an earlier run
+            if has_overlaps:
+                os.replace(checkpoints.folder / OVERLAPS, Path(out) / OVERLAPS)
         checkpoints.remove()
         tell(f"wrote {out}", 1)
 
@@ -121,14 +130,22 @@ def _hash_json(value) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
-def _link(layout: Layout, entries, local: LocalFragments, checkpoints: Checkpoints, progress, memory: int) -> Linkage:
+def _link(
+    layout: Layout, entries, local: LocalFragments, checkpoints: Checkpoints, progress, memory: int, has_overlaps: bool
+) -> Linkage:
     """Link the fragments, or take what an earlier run linked. Collective."""
     platform = entries[0].manifest.platform
 
-    def link() -> Linkage:
-        return link_fragments(layout, local.sequences, platform, local.error_rates, memory)
+    def keep(overlaps: Overlaps) -> None:
+        # Here it waits until the results are whole.
+        write_overlaps(layout, entries, local.sequences, overlaps.align, checkpoints.folder / OVERLAPS)
 
-    linkage, is_resumed = load_linkage(layout, checkpoints, len(entries), is_short(platform), link)
+    def link() -> Linkage:
+        shown = keep if has_overlaps else None
+        return link_fragments(layout, local.sequences, platform, local.error_rates, memory, shown)
+
+    files = [OVERLAPS] if has_overlaps else []
+    linkage, is_resumed = load_linkage(layout, checkpoints, len(entries), is_short(platform), link, files)
     if is_resumed:
         progress.skip()
         tell("links taken from the checkpoint of an earlier run")

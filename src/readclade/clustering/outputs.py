@@ -13,7 +13,7 @@ from readclade.clustering.genomes.homology import TWO_RELATIVES
 from readclade.clustering.genomes.lattice import Points
 from readclade.clustering.groups.calibration import LATTICE_STEPS, Calibration
 from readclade.clustering.inputs import Entry, LocalFragments
-from readclade.clustering.ranks.communicator import sum_integers
+from readclade.clustering.ranks.communicator import send_to_root, sum_integers
 from readclade.clustering.ranks.exchange import Layout, look_up
 from readclade.results.assignments import make_rows, open_assignments
 from readclade.results.binning import open_binning
@@ -185,13 +185,7 @@ def _send_to_root(comm: MPI.Comm, table: pa.Table | None, owner: int) -> pa.Tabl
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema) as stream:
             stream.write_table(table)
-        data = np.frombuffer(sink.getvalue(), np.uint8)
-        comm.Send(np.array([len(data)], np.int64), 0, tag=1)
-        comm.Send(data, 0, tag=2)
+        send_to_root(comm, sink.getvalue().to_pybytes(), owner)
     elif comm.rank == 0:
-        size = np.empty(1, np.int64)
-        comm.Recv(size, owner, tag=1)
-        data = np.empty(int(size[0]), np.uint8)
-        comm.Recv(data, owner, tag=2)
-        return pa.ipc.open_stream(pa.py_buffer(data)).read_all()
+        return pa.ipc.open_stream(send_to_root(comm, None, owner)).read_all()
     return None

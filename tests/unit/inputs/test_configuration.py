@@ -25,7 +25,14 @@ def test_check_config_fills_every_default_at_every_depth():
     networks = {"weights": "hub", "precision": "auto", "window_bp": 2400, "strands": "both"}
     lshvec = {"lshvec": {"k": 6, "bits": 12, "bases": 4_000_000, "epochs": 2, "seed": 0}}
     assert config["embedder"] == {"name": "kmer", "k": 5, "d": 32} | networks | lshvec
-    assert config["clustering"] == {"algorithm": "kmeans", "k": "auto", "seed": 0, "directions": 16, "seedings": 8}
+    assert config["clustering"] == {
+        "algorithm": "kmeans",
+        "k": "auto",
+        "seed": 0,
+        "directions": 16,
+        "seedings": 8,
+        "overlaps": False,
+    }
     assert config["samples"] == "samples.tsv"
     assert config["bins"] is False
 

@@ -1,6 +1,6 @@
 """Linkage: of all that linking finds, what clusters are made from. It is what a checkpoint keeps, shard by shard."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,15 +35,21 @@ class Linkage:
 
 
 def load_linkage(
-    layout: Layout, checkpoints: Checkpoints, shards: int, is_short: bool, make: Callable[[], Linkage]
+    layout: Layout,
+    checkpoints: Checkpoints,
+    shards: int,
+    is_short: bool,
+    make: Callable[[], Linkage],
+    files: Sequence[str] = (),
 ) -> tuple[Linkage, bool]:
     """Return the linkage that an earlier run saved and True, or else what `make` returns, saved, and False. Collective.
 
     Args:
         shards: of the whole job.
+        files: what `make` leaves in the folder of checkpoints beside; without them the linkage is made again.
     """
     names = {number: f"links-{number:05d}" for number in range(layout.comm.rank, shards, layout.comm.size)}
-    if checkpoints.have_all(list(names.values())):
+    if checkpoints.have_all(list(names.values()), files):
 
         def load(name: str) -> dict[str, np.ndarray]:
             arrays = checkpoints.load(name)

@@ -6,6 +6,8 @@ stretches links them (`evidence`). All of it is whole numbers or the work of one
 on any number of ranks.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from readclade.clustering.groups.evidence import link_stretches
@@ -37,7 +39,12 @@ def is_short(platform: str) -> bool:
 
 
 def link_fragments(
-    layout: Layout, sequences: Sequences, platform: str, error_rates: np.ndarray, memory: int = MEMORY
+    layout: Layout,
+    sequences: Sequences,
+    platform: str,
+    error_rates: np.ndarray,
+    memory: int = MEMORY,
+    keep: Callable[[Overlaps], None] | None = None,
 ) -> Linkage:
     """Link the fragments of all ranks, and cut what hangs together into stretches. Collective.
 
@@ -46,11 +53,14 @@ def link_fragments(
         platform: of the sample; "illumina" reads are short, all others long.
         error_rates: (n,) float32, errors per base of each of this rank's fragments, NaN where unknown.
         memory: bytes that a rank is to stay within; has no influence on the result.
+        keep: is shown the overlaps. Collective.
 
     Raises:
         ConfigError: there are more fragments than places can number.
     """
     overlaps, places = find_pieces(layout, sequences, platform, error_rates, memory)
+    if keep:
+        keep(overlaps)
     return link_pieces(layout, overlaps, places, platform)
 
 

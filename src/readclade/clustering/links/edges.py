@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from readclade.clustering.links.alignments import Alignments
+
 
 @dataclass(frozen=True)
 class Overlaps:
@@ -23,6 +25,7 @@ class Overlaps:
         lengths: (m,) int64 bases that count.
         iterate_links: hands out two arrays of reads that overlap, (p,) int64 each, the first read of this rank; every
             overlap at least once, on one rank or on two. Collective: every rank gets as many chunks.
+        align: returns the overlaps of a part of this rank's reads as positions. Collective.
         error_rates: (n,) float32, errors a base of each fragment, NaN where unknown.
         error_rate: of the sample, NaN where too little overlaps to tell.
     """
@@ -33,5 +36,6 @@ class Overlaps:
     offsets: np.ndarray
     lengths: np.ndarray
     iterate_links: Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]]
+    align: Callable[[slice], Alignments]
     error_rates: np.ndarray
     error_rate: float

@@ -4,8 +4,11 @@ A pilot with few short k-mers finds the error rate, which tells how long and how
 Whole numbers or the work of one element decide, so that the result is the same on any number of ranks.
 """
 
+from functools import partial
+
 import numpy as np
 
+from readclade.clustering.links.alignments import align_long_reads
 from readclade.clustering.links.anchors import Rule, verify
 from readclade.clustering.links.buckets import Rows, SharedBuckets
 from readclade.clustering.links.candidates import group_rows
@@ -66,11 +69,8 @@ def overlap_long_reads(
         by_fragment[~rates.is_told[::2]] = np.nan
     lengths = sequences.read_lengths.astype(np.int64)
     tell(f"error rate {error_rate:.3g} by overlaps", 1)
-    links = kept.a, kept.b
-    return (
-        Overlaps(best, overlaps, containers, offsets, lengths, lambda: iter([links]), by_fragment, error_rate),
-        kept,
-    )
+    iterate, align = lambda: iter([(kept.a, kept.b)]), partial(align_long_reads, reads, kept)
+    return Overlaps(best, overlaps, containers, offsets, lengths, iterate, align, by_fragment, error_rate), kept
 
 
 def _estimate(layout: Layout, reads: Layout, sequences: Sequences, budget: int) -> float:

@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 
+from readclade.clustering.links.alignments import align_pairs
 from readclade.clustering.links.containment import iterate_inherited
 from readclade.clustering.links.continuations import choose_continuations
 from readclade.clustering.links.edges import Overlaps
@@ -68,10 +69,10 @@ def overlap_pairs(layout: Layout, sequences: Sequences, told: float, memory: int
     tell(f"{compared:,} overlaps compared, {compared - failed:,} hold; {turns[1]} turns", _COMPARED)
     bounds = bound_mismatches(2 * rate, _LOST_AT_ENDS, longest)
     best, overlaps = choose_continuations(reads, sequences, nearest, bounds, whole)
-    iterate = partial(_iterate_links, reads, nearest, whole)
+    iterate, align = partial(_iterate_links, reads, nearest, whole), partial(align_pairs, reads, sequences, nearest)
     rates = np.full(len(layout.ids), rate, np.float32)
     offsets, lengths = nearest.offsets.astype(np.int64), kept.astype(np.int64)
-    return Overlaps(best, overlaps, nearest.containers, offsets, lengths, iterate, rates, rate)
+    return Overlaps(best, overlaps, nearest.containers, offsets, lengths, iterate, align, rates, rate)
 
 
 def _iterate_links(reads: Layout, nearest: Nearest, rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

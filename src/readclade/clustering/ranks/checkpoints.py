@@ -8,6 +8,7 @@ hash in its name.
 import logging
 import shutil
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -25,21 +26,25 @@ _FINGERPRINT = "fingerprint"
 
 
 class Checkpoints:
-    """The checkpoints of one job, in the folder of its results."""
+    """The checkpoints of one job, in a folder within that of its results.
+
+    Attributes:
+        folder: its path.
+    """
 
     def __init__(self, comm: MPI.Comm, out: Path, fingerprint: str):
         """Take what an earlier run of the same fingerprint left, or begin anew. Collective."""
-        self._comm, self._folder = comm, out / FOLDER
+        self._comm, self.folder = comm, out / FOLDER
         run_on_each(comm, lambda: self._prepare(fingerprint) if comm.rank == 0 else None)
 
     def _prepare(self, fingerprint: str) -> None:
-        path = self._folder / _FINGERPRINT
-        if self._folder.exists():
+        path = self.folder / _FINGERPRINT
+        if self.folder.exists():
             if path.is_file() and path.read_text(encoding="ascii") == fingerprint:
                 return
-            _log.info(f"{self._folder} is of other data or code: deleted, starting anew")
-            shutil.rmtree(self._folder)
-        self._folder.mkdir(parents=True)
+            _log.info(f"{self.folder} is of other data or code: deleted, starting anew")
+            shutil.rmtree(self.folder)
+        self.folder.mkdir(parents=True)
         write_atomically(path, fingerprint)
 
     def load(self, name: str) -> dict[str, np.ndarray] | None:
@@ -48,26 +53,27 @@ class Checkpoints:
         Raises:
             InputError: the file is damaged.
         """
-        path = self._folder / f"{name}.npz"
+        path = self.folder / f"{name}.npz"
         if not path.exists():
             return None
         try:
             with np.load(path, allow_pickle=False) as file:
                 return dict(file)
         except (BadZipFile, EOFError, ValueError, zlib.error) as error:
-            raise InputError(f"is damaged: {error}", path=path, remedy=f"delete {self._folder} and run again") from None
+            raise InputError(f"is damaged: {error}", path=path, remedy=f"delete {self.folder} and run again") from None
 
     def save(self, name: str, **arrays: np.ndarray) -> None:
         """Save arrays under a name; the file appears when it is whole. Not collective."""
-        with replace_when_done(self._folder / f"{name}.npz") as temporary, open(temporary, "wb") as file:
+        with replace_when_done(self.folder / f"{name}.npz") as temporary, open(temporary, "wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
 
-    def have_all(self, names: list[str]) -> bool:
-        """Return whether every name of all ranks was saved. Collective."""
-        return bool(self._comm.allreduce(all((self._folder / f"{name}.npz").exists() for name in names), op=MPI.LAND))
+    def have_all(self, names: list[str], files: Sequence[str] = ()) -> bool:
+        """Return whether every name of all ranks was saved, and these files lie beside them. Collective."""
+        paths = [*(f"{name}.npz" for name in names), *files]
+        return bool(self._comm.allreduce(all((self.folder / path).exists() for path in paths), op=MPI.LAND))
 
     def remove(self) -> None:
         """Delete all: the results are whole. Collective."""
         self._comm.Barrier()
         if self._comm.rank == 0:
-            shutil.rmtree(self._folder)
+            shutil.rmtree(self.folder)
