@@ -5,7 +5,6 @@ Example, from the repository root, with reads of sim.py:
 """
 
 import hashlib
-import resource
 import time
 from pathlib import Path
 
@@ -41,6 +40,12 @@ def split(reads: dict) -> tuple[Layout, Sequences, str]:
     return layout, Sequences(words, starts, sizes, np.zeros((0, 2), np.int64)), "illumina" if is_paired else "ont"
 
 
+def read_peak() -> float:
+    """Return the most memory that this process held, in GB (10^9 bytes)."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024 / 10**9
+
+
 def judge(reads: dict, columns: dict[str, np.ndarray], links: np.ndarray, most: int) -> None:
     """Print the figures of all fragments' pieces and stretches, and of the links between stretches."""
     genome = reads["genome"].astype(np.int64)
@@ -56,18 +61,21 @@ def main():
     """Link, and print the figures."""
     parser = make_parser(__doc__)
     parser.add_argument("reads", type=Path, metavar="READS.npz")
+    parser.add_argument("--memory", type=float, default=4, help="GB that a rank is to stay within (default: 4)")
     arguments = parser.parse_args()
     if WORLD.rank == 0:
         start_log("measure_links")
     reads = load_reads(arguments.reads)
     layout, sequences, platform = split(reads)
+    del reads["codes"]
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # what was held until now is no part of the peak
     begin, cpu = time.monotonic(), time.process_time()
 
     rates = np.full(len(layout.ids), np.nan, np.float32)
-    overlaps, places = find_pieces(layout, sequences, platform, rates)
+    overlaps, places = find_pieces(layout, sequences, platform, rates, int(arguments.memory * 10**9))
     linkage = link_pieces(layout, overlaps, places, platform)
     total = WORLD.allreduce(time.process_time() - cpu)
-    memory = WORLD.reduce(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, MPI.MAX)
+    memory = WORLD.reduce(read_peak(), MPI.MAX)
     if WORLD.rank == 0:
         print(f"{time.monotonic() - begin:.1f} s, {total:.1f} CPU s on {WORLD.size} ranks, {memory:.2f} GB each")
     held = np.column_stack([layout.ids, places.chain[0::2], *linkage.levels])

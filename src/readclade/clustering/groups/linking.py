@@ -20,13 +20,12 @@ from readclade.clustering.links.long_reads import overlap_long_reads
 from readclade.clustering.links.mates import join_chains, measure_inserts
 from readclade.clustering.links.pairs import overlap_pairs
 from readclade.clustering.links.sequences import Sequences
+from readclade.clustering.links.turns import MEMORY
 from readclade.clustering.ranks.communicator import sum_integers
 from readclade.clustering.ranks.exchange import Layout
 from readclade.clustering.ranks.progress import tell
 from readclade.errors import ConfigError
 
-MEMORY = 4 * 10**9  # bytes of a rank
-_ROW_BYTES = 500  # of a shared k-mer of two long reads on its way
 _CHAINED = 0.9  # share of the time that linking takes
 # Bases of the shortest stretches, and how many of them make a longer one.
 _SHORT_STRETCH, _SHORT_RATIOS = 1500, (2, 4)
@@ -76,7 +75,7 @@ def find_pieces(
         told = read_qualities(layout.comm, error_rates)
         overlaps = overlap_pairs(layout, sequences, told, memory)
     else:
-        overlaps, _ = overlap_long_reads(layout, sequences, error_rates, memory // 2 // _ROW_BYTES)
+        overlaps, _ = overlap_long_reads(layout, sequences, error_rates, memory)
     reads = Layout(layout.comm, 2 * layout.firsts)
     lengths = overlaps.lengths
     places = walk(reads, overlaps.best, -overlaps.overlaps, lengths)

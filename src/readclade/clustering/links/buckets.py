@@ -4,19 +4,17 @@ Every rank owns a range of hashes. It gets all entries of its range, sorts them 
 an entry and one it meets, sent to the rank that holds the fragment of the first. Rows leave in chunks of that rank's
 fragments, so that each rank holds a bounded number of them at a time.
 
-Memory of a rank: an entry takes 16 bytes where it is made, up to 45 more while it travels and is sorted, and at most 17
-from then on; with one k-mer in five kept, about 12 bytes for each base of the rank's reads at the peak and 3 while rows
-are handed out. A row takes 16 bytes, about 60 with the copies that sending and sorting make of it.
+Hashes come in turns, for entries take much memory while they travel and are sorted. Of each turn the buckets are kept
+that give rows: k-mers with errors are nearly all alone.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numba
 import numpy as np
 
-from readclade.clustering.links.sketches import Sketch, mix
+from readclade.clustering.links.packing import mix
 from readclade.clustering.links.sorting import sort_rows, sort_run
 from readclade.clustering.ranks.exchange import Delivery, Layout, find_most, swap, swap_counts
 
@@ -95,6 +93,35 @@ def _count_rows(places, ends, neighbours, highest, counts):
 
 
 @numba.njit(cache=True)
+def _keep(places, ends, counts, kept, moved):
+    """Write the places of the buckets that give rows, and where each entry of theirs is then; return how many."""
+    size, begin = 0, np.int64(0)
+    for bucket in range(len(ends)):
+        end = np.int64(ends[bucket])
+        gives = False
+        for at in range(begin, end):
+            gives |= counts[at] > 0
+        if gives:
+            for at in range(begin, end):
+                kept[size], moved[at] = places[at], size
+                size += 1
+        begin = end
+    return size
+
+
+@numba.njit(cache=True)
+def _find_giver(positions, places, low, high, fragment):
+    """Return the first of the arrivals low .. high - 1, by fragment, that is of a fragment or a later one."""
+    while low < high:
+        middle = (low + high) // 2
+        if np.int64(places[positions[middle]] >> np.uint64(32)) < fragment:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@numba.njit(cache=True)
 def _emit(begin, end, places, positions, counts, mine, theirs, count):
     """Write the rows of the arrivals begin .. end - 1, from row `count` on; return the number of rows then written."""
     half = np.uint64(32)
@@ -102,7 +129,7 @@ def _emit(begin, end, places, positions, counts, mine, theirs, count):
         at = positions[arrival]
         place = places[at]
         other = at
-        for _ in range(counts[at]):
+        for _ in range(counts[arrival]):
             other += 1
             while places[other] >> half == place >> half:
                 other += 1
@@ -149,6 +176,23 @@ class Buckets:
 
 
 @dataclass(frozen=True)
+class _Givers:
+    """What is kept of a turn: the entries of buckets that give rows, and the arrivals that give them.
+
+    Attributes:
+        places: (entries,) uint64, sorted by hash, then by themselves.
+        positions: (arrivals,) uint32, where each arrival is among them; sender by sender, each by fragment.
+        counts: (arrivals,) uint8, the rows that each gives.
+        bounds: (ranks + 1,) int64, the arrivals of sender r are bounds[r] : bounds[r + 1].
+    """
+
+    places: np.ndarray
+    positions: np.ndarray
+    counts: np.ndarray
+    bounds: np.ndarray
+
+
+@dataclass(frozen=True)
 class Rows:
     """The rows of a chunk of this rank's fragments.
 
@@ -168,53 +212,61 @@ class Rows:
 class SharedBuckets:
     """The buckets of all ranks."""
 
-    def __init__(self, layout: Layout, sketch: Sketch, threshold: int):
-        """Take this rank's sketch, whose hashes lie below `threshold`. Collective."""
-        self._layout, self._sketch_begins = layout, sketch.begins
-        comm = layout.comm
-        self._owners = np.zeros(len(sketch.hashes), np.uint16)
-        if comm.size > 1:
-            scaled = (sketch.hashes >> np.uint64(32)) * np.uint64(comm.size)
-            self._owners[:] = scaled // np.uint64((threshold >> 32) + 1)
-        self._delivery = Delivery(comm, self._owners)
-        self._buckets = Buckets(self._delivery.send(sketch.hashes), self._delivery.send(sketch.places))
+    def __init__(self, layout: Layout, neighbours: int, share: float = 1):
+        """Begin without any; neighbours and share are those of `Buckets.count_rows`."""
+        self._layout, self._neighbours, self._share = layout, neighbours, share
+        self._turns: list[_Givers] = []
+        self._rows = np.zeros(len(layout.ids), np.int64)  # of each fragment
 
-    def iterate_rows(self, neighbours: int, budget: int, share: float = 1) -> Iterator[Rows]:
+    def add(self, hashes: np.ndarray, places: np.ndarray, owners: np.ndarray) -> None:
+        """Take this rank's entries of one turn, by fragment, each sent to one of the ranks. Collective."""
+        delivery = Delivery(self._layout.comm, owners)
+        buckets = Buckets(delivery.send(hashes), delivery.send(places))
+        counts = buckets.count_rows(self._neighbours, self._share)
+        arrived = counts[buckets.positions]
+        own = self._layout.local((places >> np.uint64(32)).astype(np.int64))
+        self._rows += np.bincount(own, delivery.reply(arrived), len(self._rows)).astype(np.int64)
+        gives = arrived > 0
+        bounds = np.concatenate([[0], np.cumsum(gives)])[np.cumsum([0, *delivery.received])]
+        kept, moved = np.empty(len(counts), np.uint64), np.empty(len(counts), np.uint32)
+        size = _keep(buckets.places, buckets.ends, counts, kept, moved)
+        self._turns.append(_Givers(kept[:size].copy(), moved[buckets.positions[gives]], arrived[gives], bounds))
+
+    def iterate_rows(self, budget: int) -> Iterator[Rows]:
         """Hand out the rows of this rank's fragments, once, in chunks of about `budget` rows. Collective.
 
         A chunk has at least one fragment, whatever the budget. Every rank must take all chunks: where one has none
-        left, it gets empty ones as long as others go on. Neighbours and share are those of `Buckets.count_rows`.
+        left, it gets empty ones as long as others go on.
         """
-        comm, buckets = self._layout.comm, self._buckets
-        counts = buckets.count_rows(neighbours, share)
-        rows = np.zeros(len(self._owners) + 1, np.int64)
-        np.cumsum(self._delivery.reply(counts[buckets.positions]), out=rows[1:])
-        chunks = _cut(rows[self._sketch_begins], budget)
+        layout, comm = self._layout, self._layout.comm
+        chunks = _cut(np.concatenate([[0], np.cumsum(self._rows)]), budget)
         number = find_most(comm, len(chunks) - 1)
         chunks = np.pad(chunks, (0, number + 1 - len(chunks)), mode="edge")
-        entries = np.zeros((comm.size, number), np.int64)
-        for chunk, (begin, end) in enumerate(pairwise(chunks)):
-            part = self._owners[self._sketch_begins[begin] : self._sketch_begins[end]]
-            entries[:, chunk] = np.bincount(part, minlength=comm.size)
-        # Of each rank and chunk, where its entries lie among those that arrived here.
-        wanted = np.concatenate([[0], np.cumsum(swap_counts(comm, entries))]).reshape(-1)
-        received = self._delivery.received
-        del self._owners, self._delivery  # large, and no longer needed
-        assert wanted[-1] == received.sum()
+        # Of each rank, the fragment that each chunk begins with.
+        firsts = np.array(comm.allgather(np.append(layout.ids, layout.count)[chunks]))
         for chunk in range(number):
-            segments = [(wanted[rank * number + chunk], wanted[rank * number + chunk + 1]) for rank in range(comm.size)]
-            yield self._send_rows(chunks[chunk], chunks[chunk + 1], segments, counts)
+            yield self._send_rows(chunks[chunk], chunks[chunk + 1], firsts[:, chunk : chunk + 2])
 
-    def _send_rows(self, begin: int, end: int, segments: list[tuple[int, int]], counts: np.ndarray) -> Rows:
-        comm, buckets = self._layout.comm, self._buckets
-        sent = np.array([counts[buckets.positions[low:high]].sum(dtype=np.int64) for low, high in segments], np.int64)
+    def _send_rows(self, begin: int, end: int, wanted: np.ndarray) -> Rows:
+        """Send and return the rows of a chunk, of which (ranks, 2) tells the fragments of each rank."""
+        comm = self._layout.comm
+        parts = []
+        for rank, fragments in enumerate(wanted.tolist()):
+            for turn in self._turns:
+                begins, ends = turn.bounds[rank : rank + 2].tolist()
+                low, high = (_find_giver(turn.positions, turn.places, begins, ends, first) for first in fragments)
+                parts.append((rank, turn, low, high, int(turn.counts[low:high].sum(dtype=np.int64))))
+        sent = np.zeros(comm.size, np.int64)
+        for rank, *_, count in parts:
+            sent[rank] += count
         mine, theirs = np.empty((2, sent.sum()), np.uint64)
         written = 0
-        for low, high in segments:
-            written = _emit(low, high, buckets.places, buckets.positions, counts, mine, theirs, written)
+        for _, turn, low, high, _ in parts:
+            written = _emit(low, high, turn.places, turn.positions, turn.counts, mine, theirs, written)
         received = swap_counts(comm, sent)
         mine, theirs = swap(comm, mine, sent, received), swap(comm, theirs, sent, received)
-        return Rows(begin, end, *sort_rows(mine, theirs, self._layout.ids[begin:end], comm.size > 1))
+        is_mixed = len(parts) > 1
+        return Rows(begin, end, *sort_rows(mine, theirs, self._layout.ids[begin:end], is_mixed))
 
 
 def _cut(rows: np.ndarray, budget: int) -> np.ndarray:

@@ -18,13 +18,14 @@ from readclade.clustering.links.error_rates import choose_error_rate, read_quali
 from readclade.clustering.links.errors import estimate_rates, to_error_rate, to_half
 from readclade.clustering.links.fetching import fetch_reads
 from readclade.clustering.links.sequences import Sequences
-from readclade.clustering.links.sketches import SketchRule, choose_sketch, sketch_reads
+from readclade.clustering.links.sketches import SketchRule, choose_sketch, find_range, sketch_reads
+from readclade.clustering.links.turns import MEMORY, plan_turns
 from readclade.clustering.links.verified import Verified, join_verified
 from readclade.clustering.ranks.communicator import sum_integers
-from readclade.clustering.ranks.exchange import Layout, look_up
+from readclade.clustering.ranks.exchange import Layout, find_most, look_up
 from readclade.clustering.ranks.progress import tell
 
-ROWS_IN_FLIGHT = 4_000_000
+_ROW_BYTES = 500  # of a shared k-mer of two reads on its way
 _NEIGHBOURS = 40
 _DEVIATIONS = 5, 2  # an overlap may be beyond both reads' rates by 5/2 standard errors
 _PILOT = SketchRule(15, 0.02, 1.0)
@@ -38,7 +39,7 @@ def overlap_long_reads(
     layout: Layout,
     sequences: Sequences,
     error_rates: np.ndarray,
-    budget: int = ROWS_IN_FLIGHT,
+    memory: int = MEMORY,
 ) -> tuple[Overlaps, Verified]:
     """Return what the overlaps of all ranks' long reads say, and those that hold. Collective.
 
@@ -46,14 +47,14 @@ def overlap_long_reads(
         layout: of fragments.
         sequences: of this rank's fragments; mates are empty.
         error_rates: (n,) float32 errors a base of this rank's fragments by their qualities, NaN where unknown.
-        budget: how many shared k-mers a rank looks at at a time; has no influence on the result.
+        memory: bytes that a rank is to stay within, reads included; a quarter of it is always used.
     """
     comm, reads = layout.comm, Layout(layout.comm, 2 * layout.firsts)
-    pilot = _estimate(layout, reads, sequences, budget)
+    pilot = _estimate(layout, reads, sequences, memory)
     assumed = choose_error_rate(pilot, read_qualities(comm, error_rates), _USUAL_ERROR_RATE, comm.rank == 0)
     rule = choose_sketch(assumed)
     tell(f"error rate {assumed:.3g}: k-mers of length {rule.k}, {rule.density:.3g} of all", _BEGUN)
-    found, resembling = _search(layout, sequences, rule, Rule(rule.k), budget)
+    found, resembling = _search(layout, sequences, rule, Rule(rule.k), memory)
     rates = estimate_rates(reads, found, to_half(assumed))
     bounds = rates.reads[reads.local(found.a)] + look_up(reads, found.b, rates.reads)
     more, of = _DEVIATIONS
@@ -73,10 +74,10 @@ def overlap_long_reads(
     return Overlaps(best, overlaps, containers, offsets, lengths, iterate, align, by_fragment, error_rate), kept
 
 
-def _estimate(layout: Layout, reads: Layout, sequences: Sequences, budget: int) -> float:
+def _estimate(layout: Layout, reads: Layout, sequences: Sequences, memory: int) -> float:
     """Return the error rate by a pilot: some reads against all; NaN where too little overlaps. Collective."""
     share = min(1, _PILOT_READS / max(layout.count, 1))
-    found, _ = _search(layout, sequences, _PILOT, _PILOT_ANCHORS, budget, share=share)
+    found, _ = _search(layout, sequences, _PILOT, _PILOT_ANCHORS, memory, share=share)
     rates = estimate_rates(reads, found, to_half(_USUAL_ERROR_RATE))
     return float(to_error_rate(rates.sample)) if rates.is_known else np.nan
 
@@ -86,7 +87,7 @@ def _search(
     sequences: Sequences,
     sketch_rule: SketchRule,
     rule: Rule,
-    budget: int,
+    memory: int,
     share: float = 1,
 ) -> tuple[Verified, int]:
     """Return the overlaps whose first read this rank holds, and how many pairs differ too much. Collective.
@@ -95,17 +96,32 @@ def _search(
         share: of the fragments that are compared with those of higher ids.
     """
     reads = Layout(layout.comm, 2 * layout.firsts)
-    sketch = sketch_reads(sequences, layout.ids, sketch_rule)
-    buckets = SharedBuckets(layout, sketch, sketch_rule.threshold)
-    del sketch
+    buckets = _share_kmers(layout, sequences, sketch_rule, share, memory)
     counts = np.zeros(4, np.int64)
     parts = [join_verified([])]
-    for rows in buckets.iterate_rows(_NEIGHBOURS, budget, share=share):
+    for rows in buckets.iterate_rows(max(memory // 2 // _ROW_BYTES, 1)):
         parts.append(_compare(layout, reads, rows, sequences, rule, counts))
         if rows.end > rows.begin:
             done = rows.end / len(layout.ids)
             tell(f"{done:.0%} of the fragments compared", _BEGUN + done * (_COMPARED - _BEGUN))
     return join_verified(parts), int(counts[2] + counts[3])
+
+
+def _share_kmers(layout: Layout, sequences: Sequences, rule: SketchRule, share: float, memory: int) -> SharedBuckets:
+    """Return the k-mers that reads share. Collective."""
+    held = find_most(layout.comm, sequences.words.nbytes)  # the same on all ranks: they take turns together
+    budget = max(memory - held, memory // 4) // 2
+    passes, of = plan_turns(layout, sequences.read_lengths, rule.density, budget)
+    buckets = SharedBuckets(layout, _NEIGHBOURS, share)
+    for turns in passes:
+        entries = sketch_reads(sequences, layout.ids, rule, turns, of)
+        while entries:
+            hashes, places = entries.pop()
+            # Within a turn each rank owns an equal range.
+            owners = find_range(hashes, np.uint64(rule.threshold), np.uint64(of * layout.comm.size)) % layout.comm.size
+            buckets.add(hashes, places, owners.astype(np.uint16))
+            del hashes, places, owners
+    return buckets
 
 
 def _compare(layout: Layout, reads: Layout, rows: Rows, sequences: Sequences, rule: Rule, counts) -> Verified:

@@ -11,11 +11,12 @@ from readclade.clustering.links.continuations import choose_continuations
 from readclade.clustering.links.edges import Overlaps
 from readclade.clustering.links.error_rates import choose_error_rate
 from readclade.clustering.links.inserts import find_insert_ends
-from readclade.clustering.links.minimizers import LONGEST
+from readclade.clustering.links.minimizers import DENSITY, LONGEST
 from readclade.clustering.links.nearest import KEPT, Nearest, bound_mismatches, compare_proposals, make_nearest
 from readclade.clustering.links.pair_errors import fit_error_rate, tabulate_mismatches
-from readclade.clustering.links.proposals import iterate_proposals, plan_turns
+from readclade.clustering.links.proposals import iterate_proposals
 from readclade.clustering.links.sequences import Sequences
+from readclade.clustering.links.turns import plan_turns
 from readclade.clustering.ranks.communicator import sum_integers
 from readclade.clustering.ranks.exchange import Layout, find_most
 from readclade.clustering.ranks.progress import tell
@@ -48,7 +49,7 @@ def overlap_pairs(layout: Layout, sequences: Sequences, told: float, memory: int
     estimate = fit_error_rate(tabulate_mismatches(reads, sequences, pilot))
     rate = choose_error_rate(estimate, told, _USUAL, layout.comm.rank == 0)
     nearest = make_nearest(kept)
-    turns = plan_turns(layout, kept, budget)
+    turns = plan_turns(layout, kept, DENSITY, budget)
     proposals = iterate_proposals(layout, sequences, kept, *turns, rows)
     bounds = bound_mismatches(2 * rate, _LOST, longest)
     counts = compare_proposals(

@@ -12,7 +12,6 @@ import numba
 import numpy as np
 
 from readclade.clustering.links.minimizers import (
-    DENSITY,
     get_length,
     get_position,
     get_read,
@@ -26,7 +25,6 @@ from readclade.clustering.ranks.exchange import Delivery, Layout, exchange
 _MEETS = 2  # bases at which further reads begin
 _LOOKS_AT = 4  # entries, for some are of the read itself or of its mate
 LEAST = 40  # bases of an overlap
-_HELD, _SORTED = 16, 56  # bytes of a minimizer: while it waits for its turn, and while it travels and is sorted
 _LOW = np.uint64(2**32 - 1)
 _HALF = np.uint64(32)
 
@@ -118,19 +116,6 @@ def _propose(places, ends, bucket, runs, first, second):
                     count += 1
         bucket += 1
     return bucket, count
-
-
-def plan_turns(layout: Layout, kept: np.ndarray, budget: int) -> tuple[list[range], int]:
-    """Return in which turns minimizers are met so that a rank takes about `budget` bytes for them. Collective.
-
-    Returns:
-        The turns of each pass over the reads, and how many there are together.
-    """
-    bases = int(sum_integers(layout.comm, np.array([kept.sum(dtype=np.int64)]))[0])
-    half, entries = max(budget // 2, 1), int(bases * DENSITY) // layout.comm.size + 1
-    passes = -(-entries * _HELD // half)
-    each = -(-entries * _SORTED // (half * passes))
-    return [range(each * number, each * (number + 1)) for number in range(passes)], passes * each
 
 
 def iterate_proposals(

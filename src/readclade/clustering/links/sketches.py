@@ -56,30 +56,19 @@ def choose_sketch(error_rate: float) -> SketchRule:
     return SketchRule(k, min(1.0, _HITS_PER_KB / (1000 * max(share, 1e-6))), share)
 
 
-@dataclass(frozen=True)
-class Sketch:
-    """The kept k-mers of this rank's fragments, fragment by fragment.
-
-    Attributes:
-        hashes: (entries,) uint64, below the rule's threshold.
-        places: (entries,) uint64.
-        begins: (n + 1,) int64, the entries of fragment i are begins[i] : begins[i + 1].
-    """
-
-    hashes: np.ndarray
-    places: np.ndarray
-    begins: np.ndarray
+@numba.vectorize(cache=True)
+def find_range(hashed, threshold, of):
+    """Return in which of `of` equal ranges below a threshold, from 0 on, a hash lies."""
+    half = np.uint64(32)
+    return np.int64((hashed >> half) * of // ((threshold >> half) + np.uint64(1)))
 
 
 @numba.njit(cache=True)
-def _sketch(codes, offsets, ids, k, threshold, hashes, places, begins):
-    """Write the entries as far as the arrays reach; return how many there are."""
+def _sketch(codes, offsets, ids, k, threshold, begin, of, hashes, places, counts):
+    """Write the entries of some of the ranges of hashes, a row each, as far as the rows reach; count them all."""
     mask = (np.uint64(1) << np.uint64(2 * k)) - np.uint64(1)
     shift = np.uint64(2 * (k - 1))
-    capacity = len(hashes)
-    count = 0
     for i in range(len(ids)):
-        begins[i] = count
         fragment = np.uint64(ids[i]) << np.uint64(32)
         for mate in range(2):
             read = 2 * i + mate
@@ -96,37 +85,37 @@ def _sketch(codes, offsets, ids, k, threshold, hashes, places, begins):
                 if known < k:
                     continue
                 hashed = mix(min(forward, backward) + np.uint64(0x9E3779B97F4A7C15))
-                if hashed < threshold and hashed != last:  # in a run of one letter the first is enough
-                    last = hashed
-                    if count < capacity:
-                        place = np.uint64(position - offsets[read] - k + 1) << np.uint64(1)
-                        hashes[count] = hashed
-                        places[count] = fragment | place | np.uint64(backward < forward)
-                    count += 1
-    begins[len(ids)] = count
-    return count
+                if hashed >= threshold or hashed == last:  # in a run of one letter the first is enough
+                    continue
+                last = hashed
+                turn = find_range(hashed, threshold, np.uint64(of)) - begin
+                if not 0 <= turn < len(counts):
+                    continue
+                if counts[turn] < hashes.shape[1]:
+                    place = np.uint64(position - offsets[read] - k + 1) << np.uint64(1)
+                    hashes[turn, counts[turn]] = hashed
+                    places[turn, counts[turn]] = fragment | place | np.uint64(backward < forward)
+                counts[turn] += 1
 
 
-def sketch_reads(sequences: Sequences, ids: np.ndarray, rule: SketchRule) -> Sketch:
-    """Return the kept k-mers of the fragments.
+def sketch_reads(
+    sequences: Sequences, ids: np.ndarray, rule: SketchRule, turns: range, of: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the hashes and places of the kept k-mers of some ranges of hashes, each by fragment, then position.
 
     Args:
         ids: (n,) int64 ids of the fragments, below 2^32.
+        turns: which of `of` equal ranges below the rule's threshold, from 0 on.
     """
-    begins = np.zeros(len(ids) + 1, np.int64)
-    hashes, places = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)]
-    for block in sequences.blocks():
-        rows = slice(block.begin, block.end)
-        found = np.empty(block.end - block.begin + 1, np.int64)
-        arrays = (block.codes, block.offsets, ids[rows])
-        # Nearly always enough; where a read repeats a kept k-mer for ever, the second turn knows the number.
-        count = int(1.05 * rule.density * len(block.codes)) + 1000
-        while True:
-            hashed, placed = np.empty((2, count), np.uint64)
-            count = _sketch(*arrays, rule.k, np.uint64(rule.threshold), hashed, placed, found)
-            if count <= len(hashed):
-                break
-        begins[block.begin + 1 : block.end + 1] = begins[block.begin] + found[1:]
-        hashes.append(hashed[:count].copy())
-        places.append(placed[:count].copy())
-    return Sketch(np.concatenate(hashes), np.concatenate(places), begins)
+    bases = int(sequences.read_lengths.sum(dtype=np.int64))
+    # Nearly always enough; where reads repeat a kept k-mer for ever, the second turn knows the number.
+    size = int(1.05 * rule.density * bases / of) + 1000
+    while True:
+        hashes, places = np.empty((2, len(turns), size), np.uint64)
+        counts = np.zeros(len(turns), np.int64)
+        for block in sequences.blocks():
+            own = (block.codes, block.offsets, ids[block.begin : block.end], rule.k, np.uint64(rule.threshold))
+            _sketch(*own, turns.start, of, hashes, places, counts)
+        if counts.max() <= size:
+            return [(hashes[turn, :count], places[turn, :count]) for turn, count in enumerate(counts.tolist())]
+        size = int(counts.max())

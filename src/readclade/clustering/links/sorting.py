@@ -28,9 +28,9 @@ def sort_rows(mine, theirs, ids, is_mixed):
     """Return where each fragment's rows begin, and the rows by fragment.
 
     Args:
-        mine, theirs: (rows,) uint64 places; the rows of one sender are in the order of fragments.
+        mine, theirs: (rows,) uint64 places; in runs that are in the order of fragments.
         ids: (n,) int64, ascending, the fragments that `mine` may name.
-        is_mixed: whether there are several senders.
+        is_mixed: whether there are several runs.
 
     Returns:
         (n + 1,) int64, and mine and theirs in order.
@@ -40,7 +40,7 @@ def sort_rows(mine, theirs, ids, is_mixed):
     at = 0
     for row in range(len(mine)):
         fragment = np.int64(mine[row] >> half)
-        if fragment < ids[at]:  # the next sender's first
+        if fragment < ids[at]:  # the next run's first
             at = 0
         while ids[at] < fragment:
             at += 1

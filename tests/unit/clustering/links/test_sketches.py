@@ -1,5 +1,8 @@
 """Sketches against the plain way, letter by letter."""
 
+from itertools import pairwise
+from types import SimpleNamespace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -15,8 +18,9 @@ def encode(*fragments: tuple[str, str]) -> Sequences:
     return encode_sequences([pa.table({"sequence": sequences, "mate": mates})])
 
 
-def sketch(fragments, rule: SketchRule):
-    return sketch_reads(encode(*fragments), np.arange(len(fragments)) + 7, rule)
+def sketch(fragments, rule: SketchRule) -> SimpleNamespace:
+    ((hashes, places),) = sketch_reads(encode(*fragments), np.arange(len(fragments)) + 7, rule, range(1), 1)
+    return SimpleNamespace(hashes=hashes, places=places)
 
 
 def turn(sequence: str) -> str:
@@ -42,7 +46,6 @@ def test_every_kmer_of_known_letters_is_there_with_its_position_and_strand(reads
     broken = reads[0][:60] + "N" + reads[0][61:]
     result = sketch([(broken, ""), ("ACGT", ""), (reads[1], "")], EVERY)
     expected = [list_kmers(sequence, 15) for sequence in (broken, "ACGT", reads[1])]
-    assert result.begins.tolist() == np.cumsum([0, *map(len, expected)]).tolist()
     kmers = [entry for entries in expected for entry in entries]
     fragments = np.repeat([7, 8, 9], list(map(len, expected)))
     places = [(int(f) << 32) | (p << 1) | strand for f, (_, p, strand) in zip(fragments, kmers, strict=True)]
@@ -84,10 +87,24 @@ def test_in_a_run_of_one_letter_the_first_kmer_is_enough():
     assert len(result.hashes) == 380 - 14 - 285
 
 
+@pytest.mark.parametrize("density", [1.0, 0.3])
+def test_turns_share_out_the_kmers(reads, density):
+    fragments, rule = [(read, "") for read in reads], SketchRule(15, density, 1.0)
+    every = sketch(fragments, rule)
+    ids = np.arange(len(reads)) + 7
+    turns = [turn for part in (range(2), range(2, 5)) for turn in sketch_reads(encode(*fragments), ids, rule, part, 5)]
+    assert len(turns) == 5
+    assert all(0.15 < len(hashes) / len(every.hashes) < 0.25 for hashes, _ in turns)
+    assert all((np.diff(places >> np.uint64(32)).astype(np.int64) >= 0).all() for _, places in turns)
+    hashes, places = map(np.concatenate, zip(*turns, strict=True))
+    assert sorted(places.tolist()) == every.places.tolist()
+    assert hashes[np.argsort(places)].tolist() == every.hashes.tolist()
+    assert all(one[0].max() < other[0].min() for one, other in pairwise(turns))
+
+
 def test_no_fragments():
-    result = sketch_reads(encode_sequences([]), np.zeros(0, np.int64), EVERY)
-    assert result.begins.tolist() == [0]
-    assert len(result.hashes) == len(result.places) == 0
+    result = sketch_reads(encode_sequences([]), np.zeros(0, np.int64), EVERY, range(2), 2)
+    assert [len(column) for turn in result for column in turn] == [0] * 4
 
 
 @pytest.mark.parametrize(
