@@ -82,6 +82,37 @@ def describe_links(first, second, counts, main, genus):
     return figures
 
 
+def describe_against(against, first, second, main, genus):
+    """Return of pairs of stretches that only resemble one another how many are of two genomes, and linked, too.
+
+    Args:
+        against: (q, 3) stretches, and how often they were found to differ.
+        first, second: (links,) stretches, as those of `against` the lower first.
+        main: (stretches,) main genomes.
+        genus: (genomes,) numbers.
+    """
+    keys, links = (a * len(main) + b for a, b in (against[:, :2].T, (first, second)))
+    is_linked = np.isin(keys, links)
+    one, other = main[against[:, :2]].T
+    figures = {}
+    for least in (1, 3, 10):
+        has = against[:, 2] >= least
+        alone = has & ~is_linked
+        if alone.any():
+            figures |= {
+                f"of {least} and more": int(has.sum()),
+                f"linked too, of {least}": is_linked[has].mean(),
+                f"not linked, of two genomes, of {least}": (one != other)[alone].mean(),
+            }
+    near = ~is_linked & (genus[one] == genus[other])
+    figures["of one genus, not linked, of two genomes"] = (one != other)[near].mean() if near.any() else np.nan
+    is_wrong, has = main[first] != main[second], np.isin(links, keys)
+    figures["wrong links"] = int(is_wrong.sum())
+    for name, chosen in (("wrong", is_wrong), ("right", ~is_wrong)):
+        figures[f"of {name} links with evidence against"] = has[chosen].mean() if chosen.any() else np.nan
+    return figures
+
+
 def show(label: str, figures: dict) -> None:
     """Print figures in one line."""
     texts = [f"{name} {x:.5f}" if isinstance(x, float) else f"{name} {x:,}" for name, x in figures.items()]

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from evaluate import describe_links, describe_pieces, find_main_genomes, show
+from evaluate import describe_against, describe_links, describe_pieces, find_main_genomes, show
 from mpi4py import MPI
 from sim import load_reads
 
@@ -46,8 +46,8 @@ def read_peak() -> float:
     return int(line.split()[1]) * 1024 / 10**9
 
 
-def judge(reads: dict, columns: dict[str, np.ndarray], links: np.ndarray, most: int) -> None:
-    """Print the figures of all fragments' pieces and stretches, and of the links between stretches."""
+def judge(reads: dict, columns: dict[str, np.ndarray], links: np.ndarray, against: np.ndarray, most: int) -> None:
+    """Print the figures of all fragments' pieces and stretches, of the links between stretches, and of what opposes."""
     genome = reads["genome"].astype(np.int64)
     bases = np.diff(reads["offsets"][:: (len(reads["offsets"]) - 1) // len(genome)])
     for name, numbers in columns.items():
@@ -55,6 +55,7 @@ def judge(reads: dict, columns: dict[str, np.ndarray], links: np.ndarray, most: 
     stretches = columns["stretches"]
     main = find_main_genomes(stretches, genome, len(genome), len(reads["depths"]))
     show("links", describe_links(links[:, 0], links[:, 1], links[:, 2], main, reads["genus"]))
+    show("against", describe_against(against, links[:, 0], links[:, 1], main, reads["genus"]))
 
 
 def main():
@@ -80,12 +81,14 @@ def main():
         print(f"{time.monotonic() - begin:.1f} s, {total:.1f} CPU s on {WORLD.size} ranks, {memory:.2f} GB each")
     held = np.column_stack([layout.ids, places.chain[0::2], *linkage.levels])
     links = gather_rows(WORLD, np.column_stack([linkage.first, linkage.second, linkage.count]))
-    held = gather_rows(WORLD, held)
+    held, against = gather_rows(WORLD, held), gather_rows(WORLD, linkage.against)
     if WORLD.rank == 0:
         held, links = held[held[:, 0].argsort()], links[np.lexsort(links[:, :2].T[::-1])]
-        print("bits", hashlib.sha256(held.tobytes() + links.tobytes()).hexdigest()[:16])
+        against = against[np.lexsort(against[:, :2].T[::-1])]
+        bits = b"".join(table.tobytes() for table in (held, links, against))
+        print("bits", hashlib.sha256(bits).hexdigest()[:16])
         names = ("pieces", "stretches", "longer stretches", "longest stretches")
-        judge(reads, dict(zip(names, held[:, 1:].T, strict=True)), links, MOST[platform])
+        judge(reads, dict(zip(names, held[:, 1:].T, strict=True)), links, against, MOST[platform])
 
 
 if __name__ == "__main__":

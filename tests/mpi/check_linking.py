@@ -88,6 +88,7 @@ def check_links(fragments: list[tuple[str, str]], platform: str) -> None:
         for mine, theirs in zip(many.levels, one.levels, strict=True):
             assert np.array_equal(mine, theirs[layout.ids])
         assert many.depths.tobytes() == one.depths[layout.ids].tobytes()
+        assert np.array_equal(many.against, one.against[layout.owner(one.against[:, 0]) == WORLD.rank])
         held = layout.owner(one.first) == WORLD.rank
         for name in ("first", "second", "count"):
             assert np.array_equal(getattr(many, name), getattr(one, name)[held]), name

@@ -1,4 +1,9 @@
-"""Links between stretches: how many overlaps and mates say that two are neighbours, and whether that is enough."""
+"""Links between stretches: how many overlaps and mates say that two are neighbours, and whether that is enough.
+
+And how many reads say that two stretches only resemble one another.
+"""
+
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -18,14 +23,28 @@ def link_stretches(layout: Layout, overlaps: Overlaps, of_reads: np.ndarray) -> 
     Args:
         of_reads: (2 n,) int64, the stretch of each of this rank's reads, -1 where it has none.
     """
+    mates = _count(of_reads[0::2], of_reads[1::2])
+    return _keep_strong(layout, _add(layout, of_reads, overlaps.iterate_links(), mates))
+
+
+def oppose_stretches(layout: Layout, overlaps: Overlaps, of_reads: np.ndarray) -> np.ndarray:
+    """Return (p, 3) int64: two stretches, the lower first, and how many reads resemble one another but differ.
+
+    Held and sorted as links are, also where a link says otherwise. Collective.
+
+    Args:
+        of_reads: as of `link_stretches`.
+    """
+    return _add(layout, of_reads, overlaps.iterate_resembling())
+
+
+def _add(layout: Layout, of_reads: np.ndarray, chunks: Iterable, *tables: np.ndarray) -> np.ndarray:
+    """Return the pairs of stretches that pairs of reads lie in, with those of tables, on their owners. Collective."""
     reads = Layout(layout.comm, 2 * layout.firsts)
-    tables = [_count(of_reads[0::2], of_reads[1::2])]
-    for own, other in overlaps.iterate_links():
-        tables.append(_count(of_reads[reads.local(own)], look_up(reads, other, of_reads)))
-    rows = np.concatenate(tables)
+    counted = [_count(of_reads[reads.local(own)], look_up(reads, other, of_reads)) for own, other in chunks]
+    rows = np.concatenate([*tables, *counted])
     (rows,) = exchange(layout.comm, layout.owner(rows[:, 0]), [rows])
-    pairs, sums = sum_rows(rows[:, :2], rows[:, 2:])
-    return _keep_strong(layout, np.column_stack([pairs, sums]))
+    return np.column_stack(sum_rows(rows[:, :2], rows[:, 2:]))
 
 
 def _count(first: np.ndarray, second: np.ndarray) -> np.ndarray:

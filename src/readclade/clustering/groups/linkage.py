@@ -23,6 +23,8 @@ class Linkage:
         depths: (n,) float32, how often a base of the fragment's innermost stretch was read.
         first, second, count: (m,) int64, two stretches of the innermost level, first < second, and the evidence that
             they are neighbours. Held by the rank that holds the first, by first, then second.
+        against: (q, 3) int64, two stretches and the evidence that they are of two genomes, of which one resembles the
+            other: reads that differ by more than their errors allow. In the same order, on the same rank.
         is_short: whether the reads are short.
     """
 
@@ -31,6 +33,7 @@ class Linkage:
     first: np.ndarray
     second: np.ndarray
     count: np.ndarray
+    against: np.ndarray
     is_short: bool
 
 
@@ -63,7 +66,8 @@ def load_linkage(
 
         levels = [join(f"level{level}", np.int64) for level in range(_LEVELS)]
         first, second, count = (join(name, kind) for name, kind in _LINKS)
-        return Linkage(levels, join("depths", np.float32), first, second, count, is_short), True
+        against = np.concatenate([np.zeros((0, 3), np.int64), *(one["against"] for one in saved)])
+        return Linkage(levels, join("depths", np.float32), first, second, count, against, is_short), True
     linkage = make()
     for number, name in names.items():
         bounds = layout.firsts[number : number + 2]
@@ -71,5 +75,6 @@ def load_linkage(
         inside = slice(*np.searchsorted(linkage.first, bounds))
         arrays = {field: getattr(linkage, field)[inside] for field, _ in _LINKS}
         arrays |= {f"level{level}": roots[rows] for level, roots in enumerate(linkage.levels)}
+        arrays["against"] = linkage.against[slice(*np.searchsorted(linkage.against[:, 0], bounds))]
         checkpoints.save(name, **arrays, depths=linkage.depths[rows])
     return linkage, False

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from readclade.clustering.groups.evidence import link_stretches
+from readclade.clustering.groups.evidence import link_stretches, oppose_stretches
 from readclade.clustering.groups.linkage import Linkage
 from readclade.clustering.groups.pieces import cut_pieces, measure_pieces
 from readclade.clustering.links.chains import Places, place_contained, walk
@@ -96,5 +96,6 @@ def link_pieces(layout: Layout, overlaps: Overlaps, places: Places, platform: st
     counts = [(level == layout.ids).sum() for level in stretches.levels]
     *made, total = sum_integers(layout.comm, np.array([*counts, len(links)], np.int64)).tolist()
     tell(f"{bases:,} bases in pieces, cut into {' or '.join(f'{n:,}' for n in made)} stretches; {total:,} links", 1)
+    against = oppose_stretches(layout, overlaps, stretches.of_reads)
     first, second, count = links.T
-    return Linkage(stretches.levels, stretches.depths, first, second, count, is_short(platform))
+    return Linkage(stretches.levels, stretches.depths, first, second, count, against, is_short(platform))

@@ -25,6 +25,8 @@ class Overlaps:
         lengths: (m,) int64 bases that count.
         iterate_links: hands out two arrays of reads that overlap, (p,) int64 each, the first read of this rank; every
             overlap at least once, on one rank or on two. Collective: every rank gets as many chunks.
+        iterate_resembling: does so with reads that resemble one another but differ by more than their errors allow; of
+            short reads some of each.
         align: returns the overlaps of a part of this rank's reads as positions. Collective.
         error_rates: (n,) float32, errors a base of each fragment, NaN where unknown.
         error_rate: of the sample, NaN where too little overlaps to tell.
@@ -36,6 +38,7 @@ class Overlaps:
     offsets: np.ndarray
     lengths: np.ndarray
     iterate_links: Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]]
+    iterate_resembling: Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]]
     align: Callable[[slice], Alignments]
     error_rates: np.ndarray
     error_rate: float

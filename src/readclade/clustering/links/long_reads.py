@@ -59,7 +59,7 @@ def overlap_long_reads(
     bounds = rates.reads[reads.local(found.a)] + look_up(reads, found.b, rates.reads)
     more, of = _DEVIATIONS
     is_kept = of * (found.divergences - bounds) <= more * found.deviations
-    kept = found.take(is_kept)
+    kept, differing = found.take(is_kept), (found.a[~is_kept], found.b[~is_kept])
     total, resembling = sum_integers(comm, np.array([len(kept), resembling + len(found) - len(kept)], np.int64))
     tell(f"{total:,} overlaps hold; {resembling:,} pairs of reads only resemble one another", _COMPARED)
     containers, offsets = choose_containers(reads, kept)
@@ -70,8 +70,19 @@ def overlap_long_reads(
         by_fragment[~rates.is_told[::2]] = np.nan
     lengths = sequences.read_lengths.astype(np.int64)
     tell(f"error rate {error_rate:.3g} by overlaps", 1)
-    iterate, align = lambda: iter([(kept.a, kept.b)]), partial(align_long_reads, reads, kept)
-    return Overlaps(best, overlaps, containers, offsets, lengths, iterate, align, by_fragment, error_rate), kept
+    known = Overlaps(
+        best,
+        overlaps,
+        containers,
+        offsets,
+        lengths,
+        lambda: iter([(kept.a, kept.b)]),
+        lambda: iter([differing]),
+        partial(align_long_reads, reads, kept),
+        by_fragment,
+        error_rate,
+    )
+    return known, kept
 
 
 def _estimate(layout: Layout, reads: Layout, sequences: Sequences, memory: int) -> float:

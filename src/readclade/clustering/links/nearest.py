@@ -31,6 +31,8 @@ class Nearest:
         containers: (m,) int64, 2 * container + whether reversed against it, -1 where none is; the lowest.
         offsets: (m,) int16, where the read begins in its container.
         lengths: (m,) int32 bases that count.
+        alike, alike_overlaps: (m, 3) int64 and int16: the reads that resemble a read, but differ too much, and the
+            bases over which; the longest first, then the lower read; -1 and 0 where none is.
     """
 
     partners: np.ndarray
@@ -38,13 +40,17 @@ class Nearest:
     containers: np.ndarray
     offsets: np.ndarray
     lengths: np.ndarray
+    alike: np.ndarray
+    alike_overlaps: np.ndarray
 
 
 def make_nearest(lengths: np.ndarray) -> Nearest:
     """Return that no overlap of reads of (m,) int32 bases is known yet."""
     m = len(lengths)
-    partners, overlaps = np.full((2 * m, KEPT), -1, np.int64), np.zeros((2 * m, KEPT), np.int16)
-    return Nearest(partners, overlaps, np.full(m, -1, np.int64), np.zeros(m, np.int16), lengths)
+    (partners, overlaps), alike = (
+        (np.full((count, KEPT), -1, np.int64), np.zeros((count, KEPT), np.int16)) for count in (2 * m, m)
+    )
+    return Nearest(partners, overlaps, np.full(m, -1, np.int64), np.zeros(m, np.int16), lengths, *alike)
 
 
 def bound_mismatches(rate: float, lost: float, longest: int) -> np.ndarray:
@@ -117,8 +123,8 @@ def _insert(partners, overlaps, end, partner, overlap):
 def _compare(first, second, local, words, begins, places, their_words, their_begins, bounds, news):
     """Write what of the proposals holds, once for each read that it tells something; return the rows, and failures.
 
-    Rows are the read, 0 or 1 for its side or 2 for a container, the partner end or the container, and the overlap or
-    the offset.
+    Rows are the read, 0 or 1 for its side, 2 for a container or 3 for what differs, the partner end, the container or
+    the other read, and the overlap or the offset.
     """
     count, failed = 0, 0
     for i in range(len(first)):
@@ -129,6 +135,9 @@ def _compare(first, second, local, words, begins, places, their_words, their_beg
         ours, theirs = begins[local[i]], their_begins[places[i]]
         if count_proposed(first[i], second[i], words, ours, their_words, theirs, most) > most:
             failed += 1
+            _write(news, count, a, 3, b, overlap)
+            _write(news, count + 1, b, 3, a, overlap)
+            count += 2
         elif is_dovetail:
             _write(news, count, a, 1 - turned, 2 * b + other_turned, overlap)
             _write(news, count + 1, b, other_turned, 2 * a + 1 - turned, overlap)
@@ -163,12 +172,14 @@ def _write(news, at, read, kind, partner, number):
 
 
 @numba.njit(cache=True)
-def _take(news, local, partners, overlaps, containers, offsets):
+def _take(news, local, partners, overlaps, containers, offsets, alike, alike_overlaps):
     for i in range(len(news)):
         kind, partner, number = news[i, 1], news[i, 2], news[i, 3]
         at = local[i]
         if kind < 2:
             _insert(partners, overlaps, 2 * at + kind, partner, number)
+        elif kind == 3:
+            _insert(alike, alike_overlaps, at, partner, number)
         elif containers[at] < 0 or (partner, number) < (containers[at], np.int64(offsets[at])):
             containers[at], offsets[at] = partner, number
 
@@ -206,6 +217,6 @@ def compare_proposals(
         counts += len(first), failed
         (news,) = exchange(reads.comm, reads.owner(news[:count, 0]), [news[:count]])
         held = (nearest.partners, nearest.overlaps, nearest.containers, nearest.offsets)
-        _take(news, reads.local(news[:, 0]), *held)
+        _take(news, reads.local(news[:, 0]), *held, nearest.alike, nearest.alike_overlaps)
         report(done)
     return counts

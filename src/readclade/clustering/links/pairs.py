@@ -26,7 +26,7 @@ _USUAL = 0.004  # errors a base, where nothing tells
 _PILOT = 32  # the error rate is read off one in so many of the minimizers
 _MOST_ROUNDS = 8  # of proposals between containers; two or three are the rule
 _COMPARED = 0.7  # share of the time that linking takes
-_HELD_BYTES = 110  # of what is known of a read
+_HELD_BYTES = 140  # of what is known of a read
 _ROW_BYTES, _READ_BYTES = 200, 1500  # of a proposal, and of a read with its partners, on their way through
 
 
@@ -70,10 +70,11 @@ def overlap_pairs(layout: Layout, sequences: Sequences, told: float, memory: int
     tell(f"{compared:,} overlaps compared, {compared - failed:,} hold; {turns[1]} turns", _COMPARED)
     bounds = bound_mismatches(2 * rate, _LOST_AT_ENDS, longest)
     best, overlaps = choose_continuations(reads, sequences, nearest, bounds, whole)
+    resembling = partial(_iterate_resembling, reads, nearest, whole)
     iterate, align = partial(_iterate_links, reads, nearest, whole), partial(align_pairs, reads, sequences, nearest)
     rates = np.full(len(layout.ids), rate, np.float32)
     offsets, lengths = nearest.offsets.astype(np.int64), kept.astype(np.int64)
-    return Overlaps(best, overlaps, nearest.containers, offsets, lengths, iterate, align, rates, rate)
+    return Overlaps(best, overlaps, nearest.containers, offsets, lengths, iterate, resembling, align, rates, rate)
 
 
 def _iterate_links(reads: Layout, nearest: Nearest, rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -85,3 +86,11 @@ def _iterate_links(reads: Layout, nearest: Nearest, rows: int) -> Iterator[tuple
         others = np.column_stack([partners >> 1, nearest.containers[begin : begin + rows] >> 1])
         is_there = others >= 0
         yield np.repeat(own, others.shape[1]).reshape(others.shape)[is_there], others[is_there]
+
+
+def _iterate_resembling(reads: Layout, nearest: Nearest, rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Hand out the reads that differ too much from those they resemble. Collective."""
+    m = len(nearest.lengths)
+    for begin in range(0, max(find_most(reads.comm, m), 1), rows):
+        own, others = reads.ids[begin : begin + rows], nearest.alike[begin : begin + rows]
+        yield np.repeat(own, KEPT).reshape(others.shape)[others >= 0], others[others >= 0]

@@ -102,6 +102,28 @@ def test_long_reads_come_out_alike(genomes):
         assert np.array_equal(origin[level], origin)
 
 
+@pytest.mark.parametrize(("platform", "size", "identity"), [("illumina", 150, 0.94), ("ont", 4000, 0.9)])
+def test_relatives_stand_against_each_other(genomes, platform, size, identity):
+    rng = np.random.default_rng(5)
+    letters = np.frombuffer(genomes[0].encode(), np.uint8)
+    other = np.where(rng.random(60_000) < (1 - identity) * 4 / 3, rng.choice(letters, 60_000), letters)
+    both = [genomes[0], other.tobytes().decode()]
+    origin = rng.integers(0, 2, DEPTH * 120_000 // size)
+    begins = rng.integers(0, 60_000 - size, len(origin))
+    reads = [both[number][begin : begin + size] for number, begin in zip(origin, begins, strict=True)]
+    if platform == "ont":
+        reads = [add_errors(read.encode(), 0.05, rng).decode() for read in reads]
+    result = link([(read, "") for read in reads], platform, 0.05)
+    first, second, count = result.against.T
+    assert (first < second).all()
+    keys = first * len(reads) + second
+    assert (np.diff(keys) > 0).all()
+    is_linked = np.isin(keys, result.first * len(reads) + result.second)
+    is_right = origin[first] != origin[second]
+    assert count[is_right & ~is_linked].sum() > 50
+    assert count[~is_right & ~is_linked].sum() < 0.05 * count.sum()
+
+
 @pytest.mark.parametrize("platform", ["illumina", "ont"])
 def test_what_overlaps_nothing_is_a_stretch_of_its_own(genomes, platform):
     size = 150 if platform == "illumina" else 3000
@@ -116,7 +138,7 @@ def test_no_fragments(platform):
     nothing = np.zeros(0, np.float32)
     layout, sequences = Layout(MPI.COMM_SELF, [0, 0]), encode_sequences([])
     result = link_fragments(layout, sequences, platform, nothing)
-    assert len(result.first) == len(result.depths) == 0
+    assert len(result.first) == len(result.depths) == len(result.against) == 0
     assert [len(level) for level in result.levels] == [0, 0, 0]
 
 

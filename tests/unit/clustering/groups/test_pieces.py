@@ -1,9 +1,10 @@
 """Pieces cut into stretches: who lies in which, of what depth, and what links them."""
 
 import numpy as np
+import pytest
 from mpi4py import MPI
 
-from readclade.clustering.groups.evidence import link_stretches
+from readclade.clustering.groups.evidence import link_stretches, oppose_stretches
 from readclade.clustering.groups.pieces import cut_pieces, measure_pieces
 from readclade.clustering.links.chains import Places
 from readclade.clustering.links.edges import Overlaps
@@ -53,10 +54,12 @@ def test_a_fragment_lies_where_more_reads_lie():
     assert cut.of_reads.tolist() == [0, 0, 0, 0, -1, 0]
 
 
-def make_overlaps(first, second) -> Overlaps:
+def make_overlaps(first, second, alike=((), ())) -> Overlaps:
     none = np.zeros(0, np.int64)
-    pair = np.array(first, np.int64), np.array(second, np.int64)
-    return Overlaps(none, none, none, none, none, lambda: iter([pair]), none.astype(np.float32), 0.01)
+    pair, differing = (tuple(np.array(side, np.int64) for side in sides) for sides in ((first, second), alike))
+    iterators = (lambda: iter([pair])), (lambda: iter([differing]))
+    rates = none.astype(np.float32), 0.01
+    return Overlaps(none, none, none, none, none, *iterators, lambda part: pytest.fail("not asked"), *rates)
 
 
 def test_stretches_are_linked_by_overlaps_and_by_mates():
@@ -71,3 +74,10 @@ def test_a_link_of_little_evidence_beside_better_ones_is_none():
     assert link_stretches(lay_out(6), many, of_reads).tolist() == [[0, 1, 11]]
     enough = make_overlaps([0] * 10 + [0, 0], [2] * 10 + [4, 4])
     assert link_stretches(lay_out(6), enough, of_reads).tolist() == [[0, 1, 10], [0, 2, 2]]
+
+
+def test_stretches_whose_reads_differ_stand_against_each_other():
+    """However few these are, whether or not a link says otherwise; mates say nothing."""
+    of_reads = np.array([0, 0, 1, 1, 2, 1, 3, -1])
+    overlaps = make_overlaps([0, 1, 2], [2, 3, 0], ([0, 1, 4, 2, 6, 7, 2], [2, 4, 0, 3, 3, 0, 6]))
+    assert oppose_stretches(lay_out(8), overlaps, of_reads).tolist() == [[0, 1, 1], [0, 2, 2], [1, 3, 2]]
