@@ -232,6 +232,11 @@ class SharedBuckets:
         size = _keep(buckets.places, buckets.ends, counts, kept, moved)
         self._turns.append(_Givers(kept[:size].copy(), moved[buckets.positions[gives]], arrived[gives], bounds))
 
+    @property
+    def kept(self) -> np.ndarray:
+        """(1,) int64, the entries that this rank holds."""
+        return np.array([sum(len(turn.places) for turn in self._turns)], np.int64)
+
     def iterate_rows(self, budget: int) -> Iterator[Rows]:
         """Hand out the rows of this rank's fragments, once, in chunks of about `budget` rows. Collective.
 

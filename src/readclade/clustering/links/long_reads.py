@@ -132,6 +132,7 @@ def _share_kmers(layout: Layout, sequences: Sequences, rule: SketchRule, share: 
             owners = find_range(hashes, np.uint64(rule.threshold), np.uint64(of * layout.comm.size)) % layout.comm.size
             buckets.add(hashes, places, owners.astype(np.uint16))
             del hashes, places, owners
+    tell(f"{sum_integers(layout.comm, buckets.kept)[0]:,} k-mers are shared; {of} turns")
     return buckets
 
 
