@@ -63,9 +63,8 @@ def _compile_for(platform: str) -> None:
         shard = write_shard(folder / "shard-00000.parquet", projected, projection.d)
         described = {"name": "kmer", "revision": "1", "parameters": {"k": 4}, "projection": projection.to_json()}
         Manifest("compile", platform, described, projection.d, "0" * 64, (shard,)).write(folder / "manifest.json")
-        cluster_fragments(
-            MPI.COMM_SELF, [folder / "manifest.json"], folder / "out", Parameters("kmeans", None, 0, 16, 8)
-        )
+        parameters, manifests = Parameters("kmeans", None, 0, 16, 8), [folder / "manifest.json"]
+        cluster_fragments(MPI.COMM_SELF, manifests, folder / "out", parameters, has_overlaps=True)
 
 
 def compile_loops() -> None:
