@@ -149,7 +149,8 @@ def get_ranks(wildcards, resources):
 def get_cluster_memory(wildcards, input, attempt):
     """Return the megabytes that the ranks of one node take together."""
     nodes, tasks = (int(get_setting("cluster", name, 1)) for name in ("nodes", "tasks_per_node"))
-    return memory.get_cluster_memory(input.staged, nodes, tasks, attempt)
+    rank_gb = float(get_setting("cluster", "rank_gb", 4))
+    return memory.get_cluster_memory(input.staged, nodes, tasks, rank_gb, attempt)
 
 
 def get_truth(wildcards):

@@ -22,17 +22,21 @@ def get_embed_memory(has_network: bool, actors: int) -> int:
     return 3000 + 2000 * actors if has_network else 2000 + 600 * actors
 
 
-def get_cluster_memory(staged: str, nodes: int, ranks: int, attempt: int) -> int:
+def get_cluster_memory(staged: str, nodes: int, ranks: int, rank_gb: float, attempt: int) -> int:
     """Return what the ranks of one node take together: reads with all that links these, and programs.
 
+    Linking takes up to 12 bytes a base, and keeps to `rank_gb`, but for what is always held: up to 3 bytes a base.
     A launcher such as Slurm counts memory by the node. A second attempt gets more.
 
     Args:
         staged: folder of the staged shards.
         ranks: on each node.
+        rank_gb: what a rank is to stay within.
 
     Raises:
         FileNotFoundError: nothing is staged yet; Snakemake takes this for "to be determined".
     """
     os.stat(staged)
-    return (12 * read_manifest(Path(staged) / "manifest.json").bases // 10**6 // nodes + 600 * ranks) * attempt
+    bases_mb = read_manifest(Path(staged) / "manifest.json").bases // 10**6 // nodes
+    linking_mb = max(min(12 * bases_mb, int(1000 * rank_gb * ranks)), 3 * bases_mb)
+    return (linking_mb + 600 * ranks) * attempt

@@ -21,10 +21,12 @@ def test_embed_takes_more_for_each_actor_and_for_a_network():
 
 def test_cluster_takes_what_the_bases_of_a_node_need(source, monkeypatch):
     monkeypatch.chdir(source.parent.parent)
-    assert get_cluster_memory("shards", 1, 1, 1) == 600  # 4,000 bases
-    assert get_cluster_memory("shards", 2, 16, 2) == 2 * 9600
+    assert get_cluster_memory("shards", 1, 1, 4, 1) == 600  # 4,000 bases
+    assert get_cluster_memory("shards", 2, 16, 4, 2) == 2 * 9600
     text = source.read_text().replace('"bases": 1000,', '"bases": 500000000,')
     source.write_text(text)
-    assert get_cluster_memory("shards", 2, 16, 1) == 12 * 2000 // 2 + 9600
+    assert get_cluster_memory("shards", 2, 16, 4, 1) == 12 * 2000 // 2 + 9600
+    assert get_cluster_memory("shards", 2, 2, 4, 1) == 2 * 4000 + 1200
+    assert get_cluster_memory("shards", 2, 2, 1, 1) == 3 * 2000 // 2 + 1200
     with pytest.raises(FileNotFoundError):
-        get_cluster_memory("staged", 1, 1, 1)
+        get_cluster_memory("staged", 1, 1, 4, 1)
