@@ -3,11 +3,8 @@
 import numpy as np
 import pyarrow as pa
 
-# A, C, G, T in either case as 0 to 3, every other byte as 4.
-CODES = np.full(256, 4, np.uint8)
-for _code, _letters in enumerate(("Aa", "Cc", "Gg", "Tt")):
-    for _letter in _letters:
-        CODES[ord(_letter)] = _code
+from readclade.nucleotides import CODES as CODES
+from readclade.nucleotides import NUCLEOTIDES
 
 
 def get_letters(strings: pa.StringArray) -> tuple[np.ndarray, np.ndarray]:
@@ -17,3 +14,10 @@ def get_letters(strings: pa.StringArray) -> tuple[np.ndarray, np.ndarray]:
     offsets = np.frombuffer(strings.buffers()[1], np.int32)[strings.offset : strings.offset + len(strings) + 1]
     data = strings.buffers()[2]
     return np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8), offsets
+
+
+def spell_out(strings: pa.StringArray) -> pa.StringArray:
+    """Return reads in A, C, G, T and N alone, by `NUCLEOTIDES`; (n,) strings, of nucleotides."""
+    letters, offsets = get_letters(strings)
+    spelt = NUCLEOTIDES[letters]
+    return pa.StringArray.from_buffers(len(strings), pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(spelt))

@@ -7,10 +7,11 @@ stand in the file's metadata, so that labelling can refuse an index that does no
 
 import json
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from Bio.SeqIO.FastaIO import SimpleFastaParser
 from readclade.embedders.protocol import Embedder, get_embedder
 from readclade.errors import InputError
 from readclade.inputs.tables import Reference, read_references
+from readclade.nucleotides import NUCLEOTIDES
 from readclade.storage.files import hash_file, open_text, replace_when_done
 
 _log = logging.getLogger(__name__)
@@ -34,7 +36,9 @@ _SHORTEST_BP = 500
 MOST_TILES = 2000
 _RUN_TILES = 10
 _METADATA_KEY = "readclade"
-_LETTERS = bytes.maketrans(b"acgtnuURYSWKMBDHVryswkmbdhv", b"ACGTNTT" + 20 * b"N")
+_SPELLING = NUCLEOTIDES.tobytes()
+_NO_BASES = b"*-"  # ends and gaps
+_LETTER = f"[{re.escape(''.join(map(chr, np.flatnonzero(NUCLEOTIDES))))}*-]"
 
 
 @dataclass(frozen=True)
@@ -85,31 +89,29 @@ class ReferenceIndex:
 def read_records(path: str) -> Iterator[tuple[str, bytes]]:
     """Yield name and sequence (A, C, G, T, N) of each record of a FASTA file, plain or gzip.
 
+    Blank lines, comments (;), ends (*) and gaps (-) are passed over, and headers may be in any encoding.
+
     Raises:
         InputError: the file is missing, damaged, no FASTA, or holds letters that are no nucleotides.
     """
-    line = "give the genome as FASTA of nucleotides, plain or gzip"
-    try:
-        with open_text(path, "ascii") as file:
-            first = file.read(1)
-            if first and first != ">":
-                raise InputError(f"is not FASTA: it begins with {first!r} instead of '>'", path=path, remedy=line)
-            file.seek(0)
-            found = 0
-            for title, sequence in SimpleFastaParser(file):
-                name = title.split(maxsplit=1)[0] if title.strip() else f"record {found + 1}"
-                letters = sequence.encode("ascii").translate(_LETTERS)
-                if wrong := letters.translate(None, b"ACGTN"):
-                    raise InputError(
-                        f"record '{name}' holds {chr(wrong[0])!r}, which is no nucleotide", path=path, remedy=line
-                    )
-                found += bool(letters)
-                if letters:
-                    yield name, letters
-    except UnicodeDecodeError:
-        raise InputError("is not FASTA: it holds bytes that are no ASCII text", path=path, remedy=line) from None
+    remedy = "give the genome as FASTA of nucleotides, plain or gzip"
+    with open_text(path, "utf-8-sig", "replace") as file:
+        lines = (line for line in file if not line.startswith(";") and not line.isspace())
+        first = next(lines, ">")
+        if first[0] != ">":
+            raise InputError(f"is not FASTA: it begins with {first[0]!r} instead of '>'", path=path, remedy=remedy)
+        found = 0
+        for title, sequence in SimpleFastaParser(chain([first], lines)):
+            name = title.split(maxsplit=1)[0] if title.strip() else f"record {found + 1}"
+            letters = sequence.encode("ascii", "replace").translate(_SPELLING, _NO_BASES)
+            if 0 in letters:
+                wrong = next(letter for letter in sequence if not re.match(_LETTER, letter))
+                raise InputError(f"record '{name}' holds {wrong!r}, which is no nucleotide", path=path, remedy=remedy)
+            found += bool(letters)
+            if letters:
+                yield name, letters
     if not found:
-        raise InputError("holds no sequence", path=path, remedy=line)
+        raise InputError("holds no sequence", path=path, remedy=remedy)
 
 
 def cut_tiles(length: int, tile_bp: int = TILE_BP) -> list[tuple[int, int]]:

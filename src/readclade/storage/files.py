@@ -13,7 +13,7 @@ from readclade.errors import InputError
 
 
 @contextmanager
-def open_text(path: str | Path, encoding: str) -> Iterator[TextIO]:
+def open_text(path: str | Path, encoding: str, errors: str = "strict") -> Iterator[TextIO]:
     """Open a text file, plain or gzip by its first bytes.
 
     Raises:
@@ -22,7 +22,8 @@ def open_text(path: str | Path, encoding: str) -> Iterator[TextIO]:
     try:
         with open(path, "rb") as file:
             is_gzip = file.read(2) == b"\x1f\x8b"
-        with gzip.open(path, "rt", encoding=encoding) if is_gzip else open(path, encoding=encoding) as file:
+        opened = gzip.open if is_gzip else open
+        with opened(path, "rt", encoding=encoding, errors=errors) as file:
             yield file
     except OSError as error:  # gzip.BadGzipFile is one of them
         raise InputError(f"cannot be read: {error.strerror or error}", path=path, remedy="check the path") from None

@@ -119,7 +119,7 @@ def test_index_references_leaves_out_tiles_of_unknown_letters(write_table, tmp_p
         (b"@r\nACGT\n+\nIIII\n", "is not FASTA: it begins with '@'"),
         (b"ACGT\n", "is not FASTA: it begins with 'A'"),
         (b">p\nMKLVE\n", "record 'p' holds 'L', which is no nucleotide"),
-        (b">x\n\xff\xfe\n", "is not FASTA: it holds bytes that are no ASCII text"),
+        (b">x\n\xff\xfe\n", "record 'x' holds '\ufffd', which is no nucleotide"),
         (gzip.compress(b">x\n" + make_sequence(100_000))[:9000], "truncated or damaged"),
         (b">x\nNNNNNNNNNN\n", "holds no stretch of known letters"),
     ],
