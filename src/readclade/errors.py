@@ -87,3 +87,25 @@ def needing_networks(embedder: str, remedy: str = "") -> Iterator[None]:
             f"{package}, which the embedder {embedder} needs, is not installed",
             remedy=f"run `make networks`, or `make networks-gpu` for NVIDIA's GPUs{remedy}",
         ) from None
+
+
+@contextmanager
+def needing_package(package: str, purpose: str, otherwise: str) -> Iterator[None]:
+    """Say what to install where a block imports a package of requirements/run.in that is not there.
+
+    Args:
+        package: name of the package, and of its module.
+        purpose: what it is needed for.
+        otherwise: what else to do.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != package:
+            raise
+        raise ConfigError(
+            f"{package}, which {purpose} needs, is not installed", remedy=f"run `make install`, or {otherwise}"
+        ) from None

@@ -9,6 +9,7 @@ import bz2
 import io
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import BinaryIO
 
 if sys.version_info >= (3, 14):
@@ -20,7 +21,12 @@ else:
 _MAGIC = {"gzip": b"\x1f\x8b", "bzip2": b"BZh", "zstd": b"\x28\xb5\x2f\xfd", "xz": b"\xfd7zXZ"}
 # A skippable frame may come first (pzstd writes its sizes there): 0x184D2A50 to 0x184D2A5F, little endian.
 _SKIPPABLE = b"\x2a\x4d\x18"
-_DECOMPRESSORS: dict[str, Callable] = {"bzip2": bz2.BZ2Decompressor, "zstd": zstd.ZstdDecompressor}
+# The window is kept in memory; `zstd --long` alone takes one of 2^27 bytes.
+MOST_WINDOW_BITS = 29
+_DECOMPRESSORS: dict[str, Callable] = {
+    "bzip2": bz2.BZ2Decompressor,
+    "zstd": partial(zstd.ZstdDecompressor, options={zstd.DecompressionParameter.window_log_max: MOST_WINDOW_BITS}),
+}
 _BLOCK_BYTES = 1 << 18
 MAGIC_BYTES = 6
 
@@ -34,6 +40,10 @@ def find_compression(head: bytes) -> str:
     if head[1:4] == _SKIPPABLE and head[0] & 0xF0 == 0x50:
         return "zstd"
     return next((name for name, magic in _MAGIC.items() if head.startswith(magic)), "")
+
+
+class WindowError(DamagedError):
+    """Report zstd data that look back further than the memory here lets them."""
 
 
 class MemberStream:
@@ -70,6 +80,8 @@ class MemberStream:
             try:
                 block = self._decompressor.decompress(rest, size)
             except (OSError, ValueError, EOFError, zstd.ZstdError) as error:
+                if "too much memory" in str(error):
+                    raise WindowError from None
                 raise DamagedError(str(error)) from None
             if block:
                 return block

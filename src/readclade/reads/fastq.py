@@ -6,6 +6,7 @@ or bzip2 file that was validated before.
 
 import io
 import json
+import zlib
 from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -14,17 +15,19 @@ import rapidgzip
 from isal import igzip
 
 from readclade.errors import InputError
+from readclade.reads.bam import BamStream
 from readclade.reads.compression import MAGIC_BYTES, MemberStream, find_compression
 from readclade.reads.streams import HashedFile, RangeStream, SeekableStream, TrackedStream
 from readclade.storage import locations
 
 _BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
-# What a seek index is called after. zstd has none: a gzip copy, with an index of its own, stands in for it.
-INDEX_SUFFIXES = {"gzip": ".gzi", "bzip2": ".bzi", "zstd": ".gz"}
+# What a seek index is called after. Where a file can have none, a gzip copy with an index of its own stands in for it.
+_INDEX_SUFFIXES = {"gzip": ".gzi", "bzip2": ".bzi"}
+_COPY_SUFFIX = ".gz"
 
 
 def get_compression(path: str) -> str:
-    """Return "gzip", "bzip2", "zstd" or "", whatever the file's name says; refuse others with a remedy.
+    """Return "gzip", "bzip2", "zstd", "bam" or "", whatever the file's name says; refuse others with a remedy.
 
     Raises:
         InputError: the file is missing or compressed by something else.
@@ -38,12 +41,15 @@ def _open(path: str, etag: str | None = None) -> tuple[io.BufferedReader, str]:
     """Open a file at its beginning, and tell its compression."""
     try:
         file = locations.open_read(path, etag)
-        compression = find_compression(file.read(MAGIC_BYTES))
+        head = file.read(1 << 16)
         file.seek(0)
     except OSError as error:
         raise InputError(
             f"cannot be read: {error.strerror}", path=path, remedy="check the path and its permissions"
         ) from None
+    compression = find_compression(head[:MAGIC_BYTES])
+    if compression == "gzip" and _is_bgzip(head) and zlib.decompressobj(31).decompress(head, 4) == b"BAM\x01":
+        compression = "bam"
     if compression == "xz":
         file.close()
         raise InputError(
@@ -54,26 +60,33 @@ def _open(path: str, etag: str | None = None) -> tuple[io.BufferedReader, str]:
     return file, compression
 
 
-def _check_bgzip_end(path: str) -> None:
-    """Refuse a bgzip file that lost its end at the border of two blocks, where gzip itself sees nothing wrong.
+def _is_bgzip(head: bytes) -> bool:
+    return head[3:4] == b"\x04" and head[12:14] == b"BC"
 
-    The SAM specification, section 4.1.2, puts an empty block at the end of every BGZF file for this purpose.
+
+def lacks_end(path: str) -> bool:
+    """Return whether a bgzip file has no empty block at its end, as one that was cut off between two blocks has none.
+
+    The SAM specification, section 4.1.2, wants it, but bcl2fastq and DRAGEN write none.
     """
     with locations.open_read(path) as file:
-        head = file.read(18)
-        if head[3:4] != b"\x04" or head[12:14] != b"BC":
-            return
+        if not _is_bgzip(file.read(18)):
+            return False
         file.seek(-min(len(_BGZIP_END), file.seek(0, 2)), 2)
-        if file.read() != _BGZIP_END:
-            raise InputError(
-                "is truncated: the empty block that ends every bgzip file is missing",
-                path=path,
-                remedy="download or copy the file again, and compare its checksum with the source's",
-            )
+        return file.read() != _BGZIP_END
+
+
+def _open_whole(file: io.BufferedReader | HashedFile, compression: str, path: str):
+    """Return the bytes of FASTQ that a file holds, from its beginning."""
+    if compression == "gzip":
+        return igzip.open(file, "rb")
+    if compression == "bam":
+        return BamStream(file, path)
+    return MemberStream(file, compression) if compression else file
 
 
 def open_stream(path: str, etag: str | None = None) -> TrackedStream:
-    """Open a FASTQ file, plain, gzip, bzip2 or zstd, from its beginning, with every check of its compression.
+    """Open a FASTQ file, plain or compressed, or unaligned BAM from its beginning, with every check of its compression.
 
     Args:
         path: local path or s3://bucket/key.
@@ -81,11 +94,17 @@ def open_stream(path: str, etag: str | None = None) -> TrackedStream:
     """
     raw, compression = _open(path, etag)
     file = HashedFile(raw)
-    if compression == "gzip":
-        return TrackedStream(igzip.open(file, "rb"), path, file, compression, _check_bgzip_end)
-    if compression:
-        return TrackedStream(MemberStream(file, compression), path, file, compression)
-    return TrackedStream(file, path, file)
+    return TrackedStream(_open_whole(file, compression, path), path, file, compression)
+
+
+def holds_pairs(path: str) -> bool:
+    """Return whether a file is BAM whose first record is a mate."""
+    file, compression = _open(path)
+    with file:
+        if compression != "bam":
+            return False
+        with closing(BamStream(file, path)) as stream:
+            return stream.is_paired()
 
 
 def check_compression(path: str) -> None:
@@ -109,24 +128,22 @@ def open_range(path: str, begin: int, end: int, index: str | None, etag: str | N
     """
     stream: SeekableStream
     file, compression = _open(path, etag)
-    if compression == "zstd" and index is not None:
+    if index is not None and index.endswith(_COPY_SUFFIX):
         file.close()
-        return open_range(index, begin, end, index + INDEX_SUFFIXES["gzip"])
+        return open_range(index, begin, end, index + _INDEX_SUFFIXES["gzip"])
     if not compression:
         locations.stop_reading_ahead(file, end)
         stream = file
-    elif compression == "zstd":
-        stream = MemberStream(file, compression)
+    elif index is None:
+        stream = _open_whole(file, compression, path)
     elif compression == "bzip2":
         indexed = rapidgzip.IndexedBzip2File(_choose_source(path, file), parallelization=1)
-        if index is not None:
-            offsets = json.loads(locations.read_bytes(index))
-            indexed.set_block_offsets({int(at): offset for at, offset in offsets.items()})
+        offsets = json.loads(locations.read_bytes(index))
+        indexed.set_block_offsets({int(at): offset for at, offset in offsets.items()})
         stream = indexed
     else:
         indexed = rapidgzip.open(_choose_source(path, file), parallelization=1)
-        if index is not None:
-            indexed.import_index(io.BytesIO(locations.read_bytes(index)))
+        indexed.import_index(io.BytesIO(locations.read_bytes(index)))
         stream = indexed
     return TrackedStream(RangeStream(stream, begin, end), path, file, compression)
 
@@ -136,37 +153,43 @@ def _choose_source(path: str, file: BinaryIO) -> str | BinaryIO:
     return file if locations.is_s3(path) else path
 
 
-def write_seek_index(path: str, index: str, threads: int = 1, etag: str | None = None) -> None:
-    """Write what lets `open_range` read the middle of a compressed file.
+def write_seek_index(path: str, stem: str, threads: int = 1, etag: str | None = None) -> str:
+    """Write what lets `open_range` read the middle of a compressed file; return its path, which begins with `stem`.
 
     For gzip that is an index of about 1% of the decompressed size, for bzip2 one of a few bytes a megabyte. A zstd file
-    is most often one frame, which nothing can enter in the middle: there it is a gzip copy of the file, and an index.
+    is most often one frame, which nothing can enter in the middle, and BAM holds no FASTQ: there it is a gzip copy, and
+    an index. So it is for gzip with zeros between or behind its members, which isal passes over and rapidgzip refuses.
 
-    Raises:
-        InputError: the file has bytes after its gzip data; isal passes over zeros there, rapidgzip refuses them.
+    Args:
+        path: a file that `open_stream` has read whole without an error.
     """
     compression = get_compression(path)
-    if compression == "zstd":
-        with locations.open_read(path, etag) as file, igzip.open(index, "wb", compresslevel=1) as copy:
-            stream = MemberStream(file, compression)
-            while block := stream.read(1 << 20):
-                copy.write(block)
-        path, index, etag = index, index + INDEX_SUFFIXES["gzip"], None
+    if compression in _INDEX_SUFFIXES:
+        index = stem + _INDEX_SUFFIXES[compression]
+        with locations.open_read(path, etag) as file:
+            try:
+                _write_index(path, file, compression, index, threads)
+                return index
+            except (RuntimeError, ValueError):
+                if error := locations.get_read_error(file):
+                    raise error from None
+    index = stem + _COPY_SUFFIX
+    file, _ = _open(path, etag)
+    with closing(_open_whole(file, compression, path)) as stream, igzip.open(index, "wb", compresslevel=1) as copy:
+        while block := stream.read(1 << 20):
+            copy.write(block)
+    return write_seek_index(index, index, threads)[: -len(_INDEX_SUFFIXES["gzip"])]
+
+
+def _write_index(path: str, file: BinaryIO, compression: str, index: str, threads: int) -> None:
+    """Write the index of a gzip or bzip2 file by rapidgzip."""
     buffer = bytearray(1 << 22)
-    with locations.open_read(path, etag) as file:
-        try:
-            if compression == "bzip2":
-                with rapidgzip.IndexedBzip2File(_choose_source(path, file), parallelization=threads) as stream:
-                    Path(index).write_text(json.dumps(stream.block_offsets()))
-                return
-            with rapidgzip.open(_choose_source(path, file), parallelization=threads) as stream:
-                while stream.readinto(buffer):
-                    pass
-                stream.export_index(index)
-        except (RuntimeError, ValueError) as error:
-            tool = "bzcat" if compression == "bzip2" else "zcat"
-            raise locations.get_read_error(file) or InputError(
-                f"cannot be indexed, so that no shard of it can be read alone: {error}",
-                path=path,
-                remedy=f"compress it again: {tool} {PurePosixPath(path).name} | gzip > reads.fastq.gz",
-            ) from None
+    source = _choose_source(path, file)
+    if compression == "bzip2":
+        with rapidgzip.IndexedBzip2File(source, parallelization=threads) as stream:
+            Path(index).write_text(json.dumps(stream.block_offsets()))
+        return
+    with rapidgzip.open(source, parallelization=threads) as stream:
+        while stream.readinto(buffer):
+            pass
+        stream.export_index(index)

@@ -6,12 +6,12 @@ from os import PathLike
 import numba
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from readclade.errors import InputError, StorageError
-from readclade.letters import get_letters
+from readclade.letters import get_letters, spell_out
 from readclade.reads import fastq
 from readclade.reads.batch import Batch
+from readclade.reads.names import number
 from readclade.reads.plan import ReadPlan
 from readclade.reads.records import FragmentReader, get_fragment_name
 from readclade.storage import locations
@@ -47,6 +47,7 @@ def read_batches(plan: ReadPlan, index: int, folder: str | PathLike[str]) -> Ite
     indexes = [None if name is None else locations.join(folder, name) for name in planned.indexes]
     ranges = zip(lane.paths, shard.begin, shard.end, indexes, planned.etags, strict=True)
     fragments = 0
+    repeated = plan.list_repeated(shard.first_fragment, shard.first_fragment + shard.fragments)
     reader = None
     try:
         with FragmentReader(lane, (fastq.open_range(*each) for each in ranges)) as reader:
@@ -54,7 +55,9 @@ def read_batches(plan: ReadPlan, index: int, folder: str | PathLike[str]) -> Ite
             names, sequences, mates, qualities, mate_qualities = columns
             bases = 0
             for record, mate in reader:
-                names.append(get_fragment_name(record))
+                name = get_fragment_name(record, mate, plan.platform)
+                fragment = shard.first_fragment + reader.fragments - 1
+                names.append(number(name, fragment) if fragment in repeated else name)
                 sequences.append(record.sequence)
                 qualities.append(record.qualities)
                 bases += len(record.sequence)
@@ -101,8 +104,8 @@ def _make_batch(first_fragment: int, names, sequences, mates, qualities, mate_qu
     return Batch(
         first_fragment,
         pa.array(names, pa.string()),
-        pc.ascii_upper(pa.array(sequences, pa.string())),
-        pc.ascii_upper(pa.array(mates, pa.string())) if mates else None,
+        spell_out(pa.array(sequences, pa.string())),
+        spell_out(pa.array(mates, pa.string())) if mates else None,
         error_rates,
         int(np.sum(bases)),
     )

@@ -4,6 +4,7 @@ It is all that `embed` needs to read any shard alone: the files and, per shard, 
 """
 
 import json
+from bisect import bisect_right
 from dataclasses import asdict, dataclass
 from os import PathLike
 from typing import Any
@@ -92,7 +93,10 @@ class ReadPlan:
     """The content of `reads.json`.
 
     Attributes:
-        unknown_bases: letters N.
+        unknown_bases: letters N, and letters that stand for several bases.
+        artefacts: reads with each of `adapters.ARTEFACTS`.
+        warnings: what looks wrong with the reads and may not be, each with a remedy.
+        repeated: fragments whose name an earlier one has, as runs (first, how many).
         cleaning: what `lanes.json` says of cleaned lanes; None where nothing was cleaned.
         shards: in the order of their fragments.
     """
@@ -106,9 +110,22 @@ class ReadPlan:
     gc: Gc
     unknown_bases: int
     qualities: Qualities
+    artefacts: dict[str, int]
+    warnings: tuple[str, ...]
+    repeated: tuple[tuple[int, int], ...]
     lanes: tuple[PlannedLane, ...]
     cleaning: dict[str, Any] | None
     shards: tuple[PlannedShard, ...]
+
+    def list_repeated(self, begin: int, end: int) -> set[int]:
+        """Return which of the fragments begin .. end - 1 have a name that an earlier fragment has."""
+        runs = self.repeated
+        first = bisect_right(runs, begin, key=lambda run: run[0] + run[1])
+        found: set[int] = set()
+        while first < len(runs) and runs[first][0] < end:
+            found.update(range(max(begin, runs[first][0]), min(end, sum(runs[first]))))
+            first += 1
+        return found
 
     def to_json(self) -> str:
         """Return the plan as the text of its file."""
@@ -130,6 +147,8 @@ class ReadPlan:
                 "lengths": _make(Lengths, value["lengths"]),
                 "gc": _make(Gc, value["gc"]),
                 "qualities": _make(Qualities, value["qualities"]),
+                "warnings": tuple(value["warnings"]),
+                "repeated": tuple((first, count) for first, count in value["repeated"]),
                 "lanes": tuple(_make(PlannedLane, lane) for lane in value["lanes"]),
                 "shards": tuple(_make(PlannedShard, shard) for shard in value["shards"]),
             }

@@ -1,6 +1,6 @@
 """The records of a lane, fragment by fragment: mates in step, errors that name file and line.
 
-dnaio parses. It tells records but not their offsets, which the streams below it remember.
+dnaio parses what `lines` put right. It tells records but not their offsets, which the streams below it remember.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,6 +13,8 @@ import dnaio
 from readclade.errors import InputError
 from readclade.inputs.tables import INTERLEAVED, Lane
 from readclade.reads import fastq
+from readclade.reads.lines import LineFilter
+from readclade.reads.names import are_mates, get_mate_number, get_name
 from readclade.reads.streams import TrackedStream
 
 _FORGET_EVERY = 64  # fragments: the longest reads have a million letters
@@ -101,7 +103,9 @@ def _pair_records(streams: list[TrackedStream], lane: Lane) -> Iterator[Mates]:
         mate = next(second, None)
         if mate is None:
             raise _out_of_step(lane.fq1, second_path, number, f"'{record.name}' has no mate")
-        if not _are_mates(record, mate):
+        if number == 0:
+            _check_numbers(lane.fq1, second_path, record, mate)
+        if not are_mates(record.id, mate.id):
             raise _out_of_step(lane.fq1, second_path, number, f"'{record.name}' is beside '{mate.name}'")
         yield record, mate
         number += 1
@@ -110,31 +114,42 @@ def _pair_records(streams: list[TrackedStream], lane: Lane) -> Iterator[Mates]:
         raise _out_of_step(second_path, lane.fq1, number, f"'{extra.name}' has no mate")
 
 
-def _are_mates(record: dnaio.SequenceRecord, mate: dnaio.SequenceRecord) -> bool:
-    """Return whether the names are those of two mates.
+def _check_numbers(path: str, other: str, record: dnaio.SequenceRecord, mate: dnaio.SequenceRecord) -> None:
+    """Refuse two files of first mates, or of second mates, whose names are the same."""
+    found = get_mate_number(record.name)
+    if found and found == get_mate_number(mate.name):
+        raise InputError(
+            f"holds mates {found}, and so does {PurePosixPath(other).name}: both have '{record.name}'",
+            path=path,
+            line=1,
+            remedy="give the file of the first mates as fq1 and that of the second ones as fq2",
+        )
+    if (found, get_mate_number(mate.name)) == (2, 1):
+        raise _out_of_step(
+            path,
+            other,
+            0,
+            f"'{record.name}' is beside '{mate.name}'",
+            "the mates are swapped: exchange fq1 and fq2",
+        )
 
-    dnaio passes over any last digit from 1 to 3, so that SRR1.1 beside SRR1.2 or r2 beside r1 would pass for mates.
-    """
-    if not record.is_mate(mate):
-        return False
-    name, mate_name = record.id, mate.id
-    return name == mate_name or (name.endswith("1") and mate_name.endswith("2"))
 
-
-def _out_of_step(path: str, other: str, number: int, message: str) -> InputError:
+def _out_of_step(path: str, other: str, number: int, message: str, remedy: str | None = None) -> InputError:
     line = 8 * number + 1 if path == other else 4 * number + 1
     return InputError(
         f"the mates are out of step with {PurePosixPath(other).name} at pair {number + 1:,}: {message}",
         path=path,
         line=line,
-        remedy="give both files of one run in their original order, or repair them with a tool such as repair.sh",
+        remedy=remedy
+        or "give both files of one run in their original order, or repair them with a tool such as repair.sh",
     )
 
 
 def _read_records(stream: TrackedStream, path: str) -> Iterator[dnaio.SequenceRecord]:
     try:
         # 1 MiB keeps the share of Python in reading small; dnaio grows the buffer for a longer record.
-        yield from dnaio.FastqReader(cast(BinaryIO, stream), buffer_size=1 << 20)  # it calls read and close
+        # It calls read and close.
+        yield from dnaio.FastqReader(cast(BinaryIO, LineFilter(stream, path)), buffer_size=1 << 20)
     except dnaio.FastqFormatError as error:
         line = stream.find_non_ascii() if error.line is None else error.line
         raise InputError(
@@ -145,7 +160,11 @@ def _read_records(stream: TrackedStream, path: str) -> Iterator[dnaio.SequenceRe
         ) from None
 
 
-def get_fragment_name(record: dnaio.SequenceRecord) -> str:
-    """Return a FASTQ name up to its first blank, without /1 or /2."""
-    name = record.id
-    return name[:-2] if name.endswith(("/1", "/2")) else name
+def get_fragment_name(record: dnaio.SequenceRecord, mate: dnaio.SequenceRecord | None, platform: str) -> str:
+    """Return what a fragment is called, by the rule of `names`, unless an earlier one has the same name."""
+    return get_name(record.id, None if mate is None else mate.id, platform)
+
+
+def find_layout(lane: Lane) -> Lane:
+    """Return a lane as its file says: BAM whose records are mates holds interleaved pairs."""
+    return Lane(lane.fq1, INTERLEAVED) if lane.fq2 is None and fastq.holds_pairs(lane.fq1) else lane

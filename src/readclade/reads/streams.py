@@ -5,13 +5,13 @@ import hashlib
 import io
 import zlib
 from collections import deque
-from collections.abc import Callable
+from pathlib import PurePosixPath
 from typing import Protocol
 
 from isal import isal_zlib
 
 from readclade.errors import InputError
-from readclade.reads.compression import DamagedError
+from readclade.reads.compression import MOST_WINDOW_BITS, DamagedError, WindowError
 from readclade.storage import locations
 
 _DECOMPRESSION_ERRORS: tuple[type[Exception], ...] = (
@@ -49,6 +49,34 @@ class HashedFile(io.RawIOBase):
         super().close()
 
 
+# What people give in place of FASTQ, by its first bytes: what it is, and what to do.
+_GIVE_FASTQ = "give the reads as FASTQ, where every record begins with '@'"
+_OTHERS = [
+    (b">", "is FASTA, not FASTQ", _GIVE_FASTQ),
+    (b"PK\x03\x04", "is a zip archive", "unpack it, and give the FASTQ file that it holds"),
+    (b"\x1f\x8b", "is compressed twice by gzip", "unpack it once: gzip -dc FILE > reads.fastq.gz"),
+    (b"BZh", "is compressed twice", "unpack it once"),
+    (b"\x28\xb5\x2f\xfd", "is compressed twice", "unpack it once"),
+    (b"CRAM", "is CRAM, which is not read here", "convert it: samtools fastq"),
+    (b"@HD\t", "is SAM, not FASTQ", "convert it: samtools fastq"),
+    (b"@SQ\t", "is SAM, not FASTQ", "convert it: samtools fastq"),
+    (b"\x89HDF", "holds the raw signal (FAST5)", "call its bases first, and give FASTQ or unaligned BAM"),
+    (b"\x8bPOD", "holds the raw signal (POD5)", "call its bases first, and give FASTQ or unaligned BAM"),
+    (b"\xff\xfe", "is text in UTF-16", "save it as plain text"),
+    (b"<", "is a web page or XML", "download the file behind it; look at the address in a browser"),
+]
+
+
+def _say_what_it_is(head: bytes, path: str) -> InputError:
+    """Return the error about a file that does not begin as FASTQ does."""
+    if head[257:262] == b"ustar":
+        return InputError("is a tar archive", path=path, remedy="unpack it, and give the FASTQ file that it holds")
+    for magic, what, remedy in _OTHERS:
+        if head.startswith(magic):
+            return InputError(what, path=path, line=1, remedy=remedy)
+    return InputError(f"is not FASTQ: it begins with {head[:1]!r}", path=path, line=1, remedy=_GIVE_FASTQ)
+
+
 class TrackedStream:
     """A binary stream that remembers where its recent lines begin.
 
@@ -56,19 +84,12 @@ class TrackedStream:
     blocks are forgotten once `forget_before` says that the parser is past them.
     """
 
-    def __init__(
-        self, stream, path: str, file=None, kind: str = "", check_end: Callable[[str], None] = lambda path: None
-    ):
-        """Take the stream and the file below it, which is closed with it.
-
-        `kind` is the compression, for an error; `check_end` is called with the path when the stream has been read to
-        its end.
-        """
+    def __init__(self, stream, path: str, file=None, kind: str = ""):
+        """Take the stream and the file below it, which is closed with it; `kind` is the compression, for an error."""
         self._kind = kind
         self._stream = stream
         self._file = file
         self._path = path
-        self._check_end = check_end
         self._blocks: deque[tuple[int, int, bytes]] = deque()  # (offset, lines before it, bytes)
         self._offset = 0
         self._lines = 0
@@ -77,6 +98,12 @@ class TrackedStream:
         """Return at most `size` bytes; raise InputError where the file is no FASTQ or its compression is broken."""
         try:
             block = self._stream.read(size)
+        except WindowError:
+            raise InputError(
+                f"its zstd data need a window of more than {1 << MOST_WINDOW_BITS >> 20} MB of memory",
+                path=self._path,
+                remedy=f"compress it again: zstd -dc --long=31 {PurePosixPath(self._path).name} | gzip > reads.fq.gz",
+            ) from None
         except _DECOMPRESSION_ERRORS as error:
             raise InputError(
                 f"the {self._kind} data are truncated or damaged after {self._offset:,} decompressed bytes ({error})",
@@ -84,13 +111,8 @@ class TrackedStream:
                 line=self._lines + 1,
                 remedy="download or copy the file again, and compare its checksum with the source's",
             ) from None
-        if not block:
-            self._check_end(self._path)
-        if self._offset == 0 and block and block[:1] != b"@":
-            what = "is FASTA, not FASTQ" if block[:1] == b">" else f"is not FASTQ: it begins with {block[:1]!r}"
-            raise InputError(
-                what, path=self._path, line=1, remedy="give the reads as FASTQ, where every record begins with '@'"
-            )
+        if self._offset == 0 and block and (block[:1] != b"@" or block[:4] in (b"@HD\t", b"@SQ\t")):
+            raise _say_what_it_is(block, self._path)
         if block:
             self._blocks.append((self._offset, self._lines, block))
         self._offset += len(block)

@@ -73,7 +73,9 @@ METRICS = {
 CLEANING = {
     "reads_with_adapter": "reads cut where an adapter begins",
     "adapter_bases": "bases of adapters cut",
-    "bases_cut": "bases cut or dropped by fastp in all",
+    "reads_with_poly_g": "reads cut where a tail of G begins",
+    "poly_g_bases": "bases of these tails cut",
+    "bases_cut": "bases cut or dropped by cutadapt in all",
     "reads_too_short": "reads dropped because they or their mates became too short",
     "fragments_removed": "fragments dropped because they come from the genomes to remove",
     "bases_removed": "bases of these",

@@ -52,7 +52,7 @@ _NETWORK_PACKAGES = {
     "safetensors": "reads their weights and lshvec's model",
     "gensim": "trains lshvec",
 }
-_TOOLS = {"fastp": "cuts adapters and bad ends of short reads", "minimap2": "finds the reads of genomes to remove"}
+_TOOLS = {"cutadapt": "cuts adapters and bad ends of short reads", "mappy": "finds the reads of genomes to remove"}
 _FORMATS = {
     ".fastq": ("text/plain", "http://edamontology.org/format_1930", "FASTQ"),
     ".fq": ("text/plain", "http://edamontology.org/format_1930", "FASTQ"),

@@ -7,6 +7,7 @@ from pathlib import Path
 from isal import igzip
 
 from readclade.errors import InputError
+from readclade.reads.names import number
 from readclade.reads.plan import ReadPlan
 from readclade.reads.records import get_fragment_name, open_lane
 from readclade.results.assignments import iterate_names
@@ -41,11 +42,15 @@ def write_bins(plan: ReadPlan, assignments: Path, out: Path) -> dict[str, int]:
                 for names, clusters in iterate_names(assignments)
                 for row in zip(names, clusters.tolist(), strict=True)
             )
-            for record, mate in _iterate_fragments(plan):
+            repeated = plan.list_repeated(0, plan.fragments)
+            for fragment, (record, mate) in enumerate(_iterate_fragments(plan)):
                 name, cluster = next(rows, (None, None))
-                if cluster is None or name != get_fragment_name(record):
+                expected = get_fragment_name(record, mate, plan.platform)
+                if fragment in repeated:
+                    expected = number(expected, fragment)
+                if cluster is None or name != expected:
                     raise InputError(
-                        f"has '{name}' where the reads have '{get_fragment_name(record)}'",
+                        f"has '{name}' where the reads have '{expected}'",
                         path=assignments,
                         remedy="the reads changed since they were clustered: run the workflow again",
                     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from readclade.errors import InputError
+from readclade.reads.names import escape
 from readclade.results.binning import VERSION
 from readclade.storage.files import open_text, replace_when_done
 from readclade.taxonomy.lineage import RANKS, Taxon, get_taxa, split_lineage
@@ -52,7 +53,7 @@ def read_binning(path: Path, sample: str | None) -> Binning:
     for line, text in _read_lines(path):
         if text.startswith("@@"):
             columns = _read_columns(path, line, text)
-        elif text.startswith("@"):
+        elif text.startswith("@") and not (columns and "\t" in text):  # a name may begin with @, in a file of others
             key, _, value = text[1:].partition(":")
             if key.strip().upper() == "SAMPLEID":
                 section = sections.setdefault(value.strip(), Binning())
@@ -70,7 +71,7 @@ def read_binning(path: Path, sample: str | None) -> Binning:
                     line=line,
                     remedy="separate the cells by single tabs and keep empty ones",
                 )
-            name = cells[columns["SEQUENCEID"]]
+            name = escape(cells[columns["SEQUENCEID"]])
             if name in section.bins:
                 raise InputError(
                     f"sequence '{name}' is there twice", path=path, line=line, remedy="keep one row for each fragment"

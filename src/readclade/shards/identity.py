@@ -30,6 +30,7 @@ def get_fingerprint(plan: ReadPlan, embedder: list[Any], d: int, **more: str) ->
     decisive = {
         "lanes": [lane.sha256 for lane in plan.lanes],
         "shards": [asdict(shard) for shard in plan.shards],
+        "repeated": plan.repeated,
         "embedder": embedder,
         "d": d,
         "code": [hash_file(path) for path in find_sources(_MAKER)],

@@ -58,7 +58,7 @@ class Options:
         """Return what is done to the reads of a sample as options; none where nothing is."""
         cleaning = self.config["cleaning"]
         options: list[str] = []
-        # fastp is made for short reads; basecallers cut the adapters of long ones.
+        # The basecallers of long reads cut their adapters.
         if self.samples[sample].platform == "illumina" and (cleaning["adapters"] != "none" or cleaning["min_quality"]):
             options += ["--adapters", cleaning["adapters"]] if cleaning["adapters"] != "none" else []
             options += ["--min-quality", str(cleaning["min_quality"]), "--min-length", str(cleaning["min_length"])]

@@ -21,7 +21,7 @@ def path(tmp_path):
 @pytest.mark.parametrize("has_origins", [False, True])
 @pytest.mark.parametrize("is_cleaned", [False, True])
 def test_plan_is_the_same_after_a_file(path, tmp_path, has_origins, is_cleaned):
-    cleaning = {"counts": {"reads_in": 2}, "tools": {"fastp": "1"}} if is_cleaned else None
+    cleaning = {"counts": {"reads_in": 2}, "tools": {"cutadapt": "1"}} if is_cleaned else None
     origins = [[{"path": str(path)}]] if has_origins else None
     lanes = [Lane(str(path), None)]
     plan = summarise_reads("s", "ont", lanes, tmp_path / "out", 1000, origins=origins, cleaning=cleaning)
@@ -31,6 +31,7 @@ def test_plan_is_the_same_after_a_file(path, tmp_path, has_origins, is_cleaned):
     # The order of the entries, and which ones there are, are those of the file.
     value = json.loads(text)
     names = ["sample", "platform", "fragments", "reads", "bases", "lengths", "gc", "unknown_bases", "qualities"]
+    names += ["artefacts", "warnings", "repeated"]
     assert list(value) == [*names, "lanes", *(["cleaning"] if is_cleaned else []), "shards"]
     names = ["fq1", "fq2", "sha256", "etags", "fragments", "reads", "bases", "indexes"]
     assert list(value["lanes"][0]) == [*names, *(["origins"] if has_origins else [])]

@@ -1,12 +1,11 @@
 """The fragments of a lane: mates in step, and no more in memory than the parser needs."""
 
-import dnaio
 import pytest
 
 from readclade.errors import InputError
 from readclade.inputs.tables import Lane
 from readclade.reads.fastq import open_stream
-from readclade.reads.records import FragmentReader, get_fragment_name, open_lane
+from readclade.reads.records import FragmentReader, open_lane
 
 
 def read_names(lane: Lane) -> list[tuple[str, str | None]]:
@@ -34,6 +33,11 @@ def write_lane(write_fastq, folder, layout: str, names: list[str], mate_names: l
         (["S.1.1 1 length=4", "S.2.1 2 length=4"], ["S.1.2 1 length=4", "S.2.2 2 length=4"]),
         (["S.1 1", "S.2 2", "S.3 3"], ["S.1 1", "S.2 2", "S.3 3"]),
         (["a\t1"], ["a\t2"]),
+        (["F:2051#CGATGT/1;1"], ["F:2051#CGATGT/2;1"]),
+        (["F:1:7:7_1:N:0:ACGT"], ["F:1:7:7_2:N:0:ACGT"]),
+        (["F:1:7:7:1:N:0:ACGT"], ["F:1:7:7:2:Y:0:ACGT"]),
+        (["a_forward/1"], ["a_reverse/2"]),
+        (["a_R1"], ["a_R2"]),
     ],
 )
 def test_open_lane_accepts_every_convention_for_mates(tmp_path, write_fastq, layout, names, mate_names):
@@ -47,10 +51,11 @@ def test_open_lane_accepts_every_convention_for_mates(tmp_path, write_fastq, lay
     [
         (["a/1", "b/1", "c/1"], ["a/2", "c/2", "b/2"], 2),
         (["a", "b"], ["b", "a"], 1),
-        (["a/2"], ["a/1"], 1),
-        # dnaio alone takes these for mates, because only their last digit differs.
+        # A last digit that differs need not say which mate it is.
         (["S.1", "S.2"], ["S.2", "S.1"], 2),
-        (["r1", "r2", "r3"], ["r2", "r3", "r1"], 2),
+        (["S.11"], ["S.12"], 1),
+        (["F:1:7:7"], ["F:2:7:7"], 1),
+        (["r1", "r2", "r3"], ["r2", "r3", "r1"], 1),
     ],
 )
 def test_open_lane_mates_out_of_step_by_name(tmp_path, write_fastq, layout, names, mate_names, pair):
@@ -62,28 +67,25 @@ def test_open_lane_mates_out_of_step_by_name(tmp_path, write_fastq, layout, name
     assert "original order" in caught.value.remedy
 
 
+@pytest.mark.parametrize(("first", "second"), [("a/2", "a/1"), ("a 2:N:0:ACGT", "a 1:N:0:ACGT")])
+def test_open_lane_swapped_mates_are_told_apart(tmp_path, write_fastq, first, second):
+    lane = write_lane(write_fastq, tmp_path, "two files", [first], [second])
+    with pytest.raises(InputError, match="out of step") as caught:
+        read_names(lane)
+    assert "exchange fq1 and fq2" in caught.value.remedy
+
+
+@pytest.mark.parametrize("name", ["a/1", "a 1:N:0:ACGT", "a/2"])
+def test_open_lane_first_mates_twice_are_refused(tmp_path, write_fastq, name):
+    lane = write_lane(write_fastq, tmp_path, "two files", [name], [name])
+    with pytest.raises(InputError, match=rf"holds mates [12], and so does two\.fq: both have '{name}'") as caught:
+        read_names(lane)
+    assert "as fq2" in caught.value.remedy
+
+
 def test_open_lane_single_reads_have_no_mates(tmp_path, write_fastq):
     lane = Lane(write_fastq(tmp_path / "reads", [("a/1", "ACGT", "IIII"), ("a/2", "ACGT", "IIII")]), None)
     assert read_names(lane) == [("a/1", None), ("a/2", None)]
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("a", "a"),
-        ("a/1", "a"),
-        ("a/2", "a"),
-        ("a/3", "a/3"),
-        ("a/1 comment/2", "a"),
-        ("a comment/1", "a"),
-        ("a\tcomment", "a"),
-        ("a/1/2", "a/1"),
-        ("SRR1.1.1", "SRR1.1.1"),
-        ("/1", ""),
-    ],
-)
-def test_get_fragment_name_cuts_blank_and_mate_number(name, expected):
-    assert get_fragment_name(dnaio.SequenceRecord(name, "A", "I")) == expected
 
 
 @pytest.mark.parametrize("layout", ["two files", "interleaved"])

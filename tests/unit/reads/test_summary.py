@@ -48,15 +48,12 @@ def assert_refused(folder: Path, lane: Lane, path: str, line: int | None, messag
         pytest.param(GOOD + b"@b\nACGT\n+\nIIIII\n", 8, "qualities differ", "as many qualities", id="long-quality"),
         pytest.param(GOOD + b"@b\nACGT\nACGT\n+\nIIII\n", 7, "start with '+'", "four lines", id="two-sequence-lines"),
         pytest.param(GOOD + b"b\nACGT\n+\nIIII\n", 5, "start with '@'", "four lines", id="no-at"),
-        pytest.param(GOOD + b"@b\nACGT\n+c\nIIII\n", 7, "don't match", "four lines", id="other-third-line"),
         pytest.param(GOOD + b"@b\n", 6, "Premature end", "four lines", id="only-name"),
         pytest.param(GOOD + b"@b\nACGT\n", 7, "Premature end", "four lines", id="no-plus"),
         pytest.param(GOOD + b"@b\nACGT\n+\n", 8, "Premature end", "four lines", id="no-qualities"),
         pytest.param(GOOD + b"@b\nACGT\n+\nII", 8, "qualities differ", "four lines", id="half-qualities"),
         pytest.param(GOOD + b"@b\nAC\xc3\xa9T\n+\nIIIII\n", 6, "Non-ASCII", "look at this one", id="not-ascii"),
-        pytest.param(GOOD + b"@b\nACRT\n+\nIIII\n", 6, "read 2 holds 'R'", "replace other letters by N", id="iupac"),
-        pytest.param(GOOD + b"@b\nAUGU\n+\nIIII\n", 6, "read 2 holds 'U'", "in RNA, U by T", id="rna"),
-        pytest.param(GOOD + b"@b\nAC-.\n+\nIIII\n", 6, "read 2 holds '-', '.'", "replace", id="gaps"),
+        pytest.param(GOOD + b"@b\nAC-.\n+\nIIII\n", 6, "read 2 holds '-', which", "as the sequencer", id="gaps"),
         pytest.param(GOOD + b"@b\nACGT\n+\nII I\n", 8, "read 2 has a quality outside", "Phred+33", id="blank-quality"),
         pytest.param(GOOD + b"@b\nACGT\n+\nII\x7fI\n", 8, "read 2 has a quality outside", "Phred+33", id="del-quality"),
         pytest.param(GOOD + b"@\nACGT\n+\nIIII\n", 5, "read 2 has no name", "give every read a name", id="no-name"),
@@ -78,10 +75,10 @@ def test_summarise_reads_bad_letter_far_into_the_file_has_its_line(tmp_path, wri
     """70,000 reads of 150 bases fill more than one batch and more than one of the parser's buffers."""
     name, sequence, qualities = take_reads("pairs_1.fastq.gz", 1)[0]
     records = [(name, sequence, qualities)] * 70_001
-    records[position] = (name, "X" + sequence[1:], qualities)
+    records[position] = (name, "J" + sequence[1:], qualities)
     path = write_fastq(tmp_path / "reads.fastq", records)
-    message = f"read {position + 1:,} holds 'X'"
-    assert_refused(tmp_path, Lane(path, None), path, 4 * position + 2, message, "replace other letters")
+    message = f"read {position + 1:,} holds 'J'"
+    assert_refused(tmp_path, Lane(path, None), path, 4 * position + 2, message, "as the sequencer wrote them")
 
 
 def test_summarise_reads_missing_file_is_named(tmp_path):
@@ -183,7 +180,7 @@ def test_summarise_reads_bad_letter_in_a_mate_has_its_own_place(tmp_path, write_
     else:
         path = write_fastq(tmp_path / "2.fq", mates)
         lane, line, number = Lane(write_fastq(tmp_path / "1.fq", records), path), 4 * 3 + 2, 4
-    assert_refused(tmp_path, lane, path, line, f"read {number} holds '*'", "replace other letters")
+    assert_refused(tmp_path, lane, path, line, f"read {number} holds '*'", "as the sequencer wrote them")
 
 
 # ---- Phred+64
@@ -244,15 +241,14 @@ def test_summarise_reads_without_last_line_end(tmp_path):
     assert [shard.end for shard in result.shards] == [(15,), (29,)]
 
 
-@pytest.mark.parametrize("sequences", [["", ""], ["", "ACGT"], ["ACGT", ""], ["NNNN"]])
+@pytest.mark.parametrize("sequences", [["", "ACGT"], ["ACGT", ""], ["NNNN", "ACGT"]])
 def test_summarise_reads_empty_and_unknown_reads_are_counted(tmp_path, write_fastq, sequences):
     records = [(f"r{i}", sequence, "I" * len(sequence)) for i, sequence in enumerate(sequences)]
     result = summarise(tmp_path, Lane(write_fastq(tmp_path / "reads", records), None))
     assert result.reads == len(sequences)
     assert result.bases == sum(map(len, sequences))
     assert sum(shard.fragments for shard in result.shards) == len(sequences)
-    assert result.gc.mean == (0.5 if "ACGT" in sequences else None)
-    assert (result.qualities.mean_error is None) == (result.bases == 0)
+    assert result.gc.mean == 0.5
 
 
 # ---- the numbers

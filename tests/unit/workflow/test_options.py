@@ -59,7 +59,7 @@ def test_options_that_cannot_be_used_are_refused(ask, config, message):
 
 
 def test_reads_as_they_are(ask, tmp_path):
-    options = ask()
+    options = ask(cleaning={"adapters": "none"})
     assert options.list_cleaning_options("short") == []
     assert options.find_lanes_file("long") is None
     assert options.find_lanes_file("short") == "downloads/short/lanes.json"
@@ -94,8 +94,9 @@ def test_reads_that_are_cleaned(ask, tmp_path):
     assert options.join_lanes("run", is_raw=True) == "--lanes downloads/run/lanes.json"
 
 
-def test_adapters_alone_clean_short_reads_alone(ask):
-    options = ask(cleaning={"adapters": "truseq"})
+@pytest.mark.parametrize("config", [{}, {"cleaning": {"adapters": "truseq"}}])
+def test_adapters_alone_clean_short_reads_alone(ask, config):
+    options = ask(**config)
     assert options.find_lanes_file("short") == "cleaned/short/lanes.json"
     assert options.find_lanes_file("long") is None
     assert options.find_lanes_file("run") == "downloads/run/lanes.json"
