@@ -14,14 +14,22 @@ sys.path.insert(0, str(BASEDIR / "src"))
 
 from readclade.code_files import list_code
 from readclade.errors import ReadcladeError
+from readclade.inputs.configuration import check_braces
 from readclade.workflow import memory, state
 from readclade.workflow.options import Options
+
+# Numba keeps what it compiles beside the code or in the home directory; where it may write to neither, with the run.
+NUMBA_CACHE = (
+    ""
+    if os.access(BASEDIR / "src/readclade", os.W_OK) or os.access(os.path.expanduser("~"), os.W_OK)
+    else 'NUMBA_CACHE_DIR="${{NUMBA_CACHE_DIR:-$PWD/.snakemake/numba}}" '
+)
 
 # bash is told where the library is and, unless conda makes the environments, to use Snakemake's own. A prefix of our
 # own replaces Snakemake's strict mode, so it is stated again.
 shell.prefix(
     "set -euo pipefail; "
-    f"export PYTHONPATH={shlex.quote(str(BASEDIR / 'src'))} PYTHONNOUSERSITE=1 RAY_USAGE_STATS_ENABLED=0; "
+    f"export PYTHONPATH={shlex.quote(str(BASEDIR / 'src'))} PYTHONNOUSERSITE=1 {NUMBA_CACHE}RAY_USAGE_STATS_ENABLED=0; "
     + (
         ""
         if workflow.deployment_settings.deployment_method
@@ -30,6 +38,7 @@ shell.prefix(
 )
 
 try:
+    check_braces([BASEDIR, Path.cwd()])
     # A job on another node parses this again: what the first process found on S3 holds for it.
     OPTIONS = Options.read(config, workflow.is_main_process)
 except ReadcladeError as error:

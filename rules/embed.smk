@@ -38,11 +38,3 @@ rule embed:
         "python {params.script:q} --reads {input.summary} --out {params.out} --store {resources.shard_store:q}"
         " {params.options} --d {params.d} --actors {resources.actors} --actor-gpus {resources.actor_gpus}"
         " --address {resources.ray_address:q} --metrics {log.metrics} 2>&1 | tee -i {log[0]}"
-
-
-onsuccess:
-    state.add_figures_to_benchmarks(SAMPLES)
-
-
-onerror:
-    state.add_figures_to_benchmarks(SAMPLES)

@@ -38,3 +38,19 @@ rule report:
         "python {input.script:q} --samples {input.samples:q} --config <(printf %s {params.config:q}) --results results"
         " --reads reads --shards shards --logs logs --out {output.html} --crate {output.crate}"
         " --summary {output.summary} --processes {threads} 2>&1 | tee {log}"
+
+
+onsuccess:
+    state.add_figures_to_benchmarks(SAMPLES)
+
+
+# A sample that cannot be used withholds nothing from the others: what they have is reported, and it is named.
+onerror:
+    state.add_figures_to_benchmarks(SAMPLES)
+    shell(
+        "python {report_script:q} --samples {config[samples]:q} --config <(printf %s {resolved:q}) --results results"
+        " --reads reads --shards shards --logs logs --out results/report.html"
+        " --crate results/ro-crate-metadata.json --summary results/summary.tsv --partial || true",
+        report_script=str(BASEDIR / "scripts/write_report.py"),
+        resolved=get_resolved_config(),
+    )

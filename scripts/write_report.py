@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--crate", required=True, type=Path, help="RO-Crate metadata to write")
     parser.add_argument("--summary", required=True, type=Path, help="table of figures to write")
     parser.add_argument("--processes", type=int, default=1, help="samples at a time (default: %(default)s)")
+    parser.add_argument("--partial", action="store_true", help="leave out samples without results, and name them")
     arguments = parser.parse_args()
     if arguments.processes < 1:
         parser.error("--processes must be at least 1")
@@ -41,7 +42,9 @@ def main() -> None:
         raise ConfigError(f"{arguments.config}: holds no keys", remedy="give a configuration as in config/config.yaml")
     folders = Folders(arguments.results, arguments.reads, arguments.shards, arguments.logs)
     outputs = (arguments.out, arguments.crate, arguments.summary)
-    write_report(arguments.samples, config, folders, *outputs, arguments.processes)
+    failures = write_report(arguments.samples, config, folders, *outputs, arguments.processes, arguments.partial)
+    for name, reason in failures.items():
+        print(f"sample {name} has no results: {reason}", flush=True)
 
 
 if __name__ == "__main__":

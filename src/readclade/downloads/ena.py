@@ -90,6 +90,12 @@ def _read_report(text: str, accession: str, url: str) -> dict[str, str]:
             remedy="check the accession; new and restricted runs are not there, and a service out of order says the "
             f"same: https://www.ebi.ac.uk/ena/browser/view/{accession}",
         )
+    if is_run(accession) and any(row["run_accession"] != accession for row in rows):
+        raise InputError(
+            f"ENA answers about run {rows[0]['run_accession']} where it was asked about {accession}",
+            path=url,
+            remedy="run again later: its service may be out of order",
+        )
     if len(rows) > 1 or not is_run(accession):
         runs = [row["run_accession"] for row in rows]
         raise InputError(
@@ -101,8 +107,9 @@ def _read_report(text: str, accession: str, url: str) -> dict[str, str]:
 
 
 def _list_files(row: dict[str, str], accession: str, url: str) -> list[Source]:
-    paths, sums, sizes = ([part for part in row[f"fastq_{key}"].split(";") if part] for key in ("ftp", "md5", "bytes"))
-    if not paths:
+    # Each has its place: without one checksum, the others would be taken for those of other files.
+    paths, sums, sizes = (row[f"fastq_{key}"].removesuffix(";").split(";") for key in ("ftp", "md5", "bytes"))
+    if paths == [""]:
         raise InputError(
             f"ENA has no FASTQ files of run {accession}",
             path=url,
@@ -111,7 +118,7 @@ def _list_files(row: dict[str, str], accession: str, url: str) -> list[Source]:
             "fastq, and give the path",
         )
     is_sound = all(re.fullmatch("[0-9a-f]{32}", md5) for md5 in sums) and all(map(str.isdigit, sizes))
-    if not is_sound or not len(paths) == len(sums) == len(sizes):
+    if not is_sound or not all(paths) or not len(paths) == len(sums) == len(sizes):
         raise InputError(
             f"ENA's report on {accession} does not state size and MD5 of each file",
             path=url,

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,9 +10,11 @@ from pathlib import Path
 
 import ray
 
-from readclade.errors import ReadcladeError
+from readclade.errors import ConfigError, ReadcladeError
 
 _log = logging.getLogger(__name__)
+
+_LONGEST_FOLDER = 36
 
 # What an actor on another node must know of the user's environment to find the same store. Secrets do not travel:
 # Ray shows a job's environment to everybody who sees its dashboard, and nodes have a role of their own.
@@ -69,6 +72,7 @@ def _start_ray(actors: int, address: str | None) -> None:
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         ray.init(
             address="local",  # else RAY_ADDRESS would decide
+            _temp_dir=_choose_folder(),
             num_cpus=actors,
             include_dashboard=False,
             object_store_memory=100 * 2**20,  # shards do not pass through it: nearly the smallest will do
@@ -79,6 +83,22 @@ def _start_ray(actors: int, address: str | None) -> None:
         is_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
         package = {"py_modules": [str(Path(__file__).parents[1])], "env_vars": get_shared_variables()}
         ray.init(address=address, runtime_env=None if is_job else package, logging_level=logging.ERROR)
+
+
+def _choose_folder() -> str:
+    """Return a folder for Ray's sockets, whose paths may have 107 letters, of which Ray's own part takes some 65.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    for folder in (os.environ.get("RAY_TMPDIR"), tempfile.gettempdir(), "/tmp", "/var/tmp"):
+        if folder and len(folder) <= _LONGEST_FOLDER and os.access(folder, os.W_OK):
+            return os.path.join(folder, "ray")
+    raise ConfigError(
+        f"the folder for temporary files, {tempfile.gettempdir()}, has a path of more than {_LONGEST_FOLDER} letters, "
+        "too long for Ray's sockets, and neither /tmp nor /var/tmp may be written",
+        remedy="set TMPDIR to a shorter path",
+    )
 
 
 def _get_cause(error: BaseException) -> BaseException:

@@ -1,10 +1,25 @@
 """The configuration, checked before anything runs: config/schemas/config.schema.yaml says what it may hold."""
 
 import os
+from collections.abc import Iterable
 from os import PathLike
 
 from readclade.errors import ConfigError
 from readclade.inputs.schemas import Validator, describe, fill_defaults, load_schema, read_typed, suggest
+
+
+def check_braces(paths: Iterable[str | PathLike[str]]) -> None:
+    """Refuse paths that Snakemake would take for patterns.
+
+    Raises:
+        ConfigError: one has a brace.
+    """
+    for path in map(str, paths):
+        if "{" in path or "}" in path:
+            raise ConfigError(
+                f"the path {path} has a brace, and Snakemake takes what stands in braces for a wildcard",
+                remedy="rename it, or link to it from a path without braces (ln -s)",
+            )
 
 
 def check_genomes(path: str) -> None:

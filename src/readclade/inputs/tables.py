@@ -17,10 +17,12 @@ from readclade.errors import InputError
 from readclade.inputs.addresses import check_url, is_other_accession, is_remote, is_run
 from readclade.inputs.schemas import Validator, describe, load_schema, suggest
 from readclade.storage.locations import Lookup, is_s3
-from readclade.taxonomy.lineage import split_lineage
+from readclade.taxonomy.lineage import format_lineage, split_lineage
 
 # How long S3 is tried while a table is checked: a person is waiting.
 PARSE_PATIENCE_S = 15.0
+# What people write into a cell to say that there is nothing.
+_EMPTY = {"na", "n/a", "nan", "none", "null", "-", "."}
 INTERLEAVED = "interleaved"
 
 
@@ -109,6 +111,8 @@ class _Row:
                 "give each run its own row, as SRR..., ERR... or DRR...; "
                 f"https://www.ebi.ac.uk/ena/browser/view/{entry} lists them",
             )
+        if entry.lower() in _EMPTY and not os.path.isfile(file):
+            self.fail(f"{column} is '{entry}', and there is no such file", "leave a cell empty where there is nothing")
         if not os.path.isfile(file):
             what = "is not a file" if os.path.exists(file) else "does not exist"
             self.fail(
@@ -120,6 +124,11 @@ class _Row:
         return file
 
     def _refuse_second(self, column: str, entry: str, key: str, seen: dict[str, int]) -> None:
+        if key in seen and column == "fasta":
+            self.fail(
+                f"fasta '{entry}' is already listed in line {seen[key]}",
+                "give each genome a FASTA file of its own: split a file that holds several",
+            )
         if key in seen:
             self.fail(f"{column} '{entry}' is already listed in line {seen[key]}", "list every file only once")
         seen[key] = self.line
@@ -182,6 +191,7 @@ def read_references(path: str | PathLike[str]) -> list[Reference]:
         InputError: the table, a row, or a file that a row names cannot be used.
     """
     references = []
+    species: dict[str, tuple[tuple[str, ...], int]] = {}
     lines: dict[str, int] = {}
     seen: dict[str, int] = {}
     for row in _read_rows(path, "references"):
@@ -190,7 +200,15 @@ def read_references(path: str | PathLike[str]) -> list[Reference]:
             row.fail(f"accession '{accession}' is already in line {lines[accession]}", "remove one of the two rows")
         lines[accession] = row.line
         fasta = row.find_file("fasta", seen)
-        references.append(Reference(accession, fasta, int(row.cells["taxid"]), _split_lineage(row)))
+        lineage = _split_lineage(row)
+        known, line = species.setdefault(lineage[-1], (lineage, row.line))
+        if lineage[-1] and lineage != known:
+            row.fail(
+                f"species '{lineage[-1]}' has the lineage {format_lineage(lineage)} here, "
+                f"and {format_lineage(known)} in line {line}",
+                "give a species one lineage: take all names from one taxonomy",
+            )
+        references.append(Reference(accession, fasta, int(row.cells["taxid"]), lineage))
     return references
 
 
@@ -204,6 +222,11 @@ def _read_rows(path: str | PathLike[str], table: str) -> Iterator[_Row]:
         if not content.strip() or content.startswith("#"):
             continue
         cells = [cell.strip() for cell in content.rstrip().split("\t")]
+        if quoted := next((cell for cell in cells if len(cell) > 1 and cell[0] == cell[-1] and cell[0] in "\"'"), None):
+            _Row(path, line, {}).fail(
+                f"the cell {quoted} stands in quotation marks",
+                "save the table as tab-separated text without quotation marks",
+            )
         if not columns:
             _check_header(_Row(path, line, {}), cells, schema)
             columns = cells

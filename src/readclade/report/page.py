@@ -10,12 +10,14 @@ from pathlib import Path
 import jinja2
 import yaml
 
+from readclade.errors import ReadcladeError
 from readclade.formats import format_ancestors, format_bases, format_duration, format_measure
 from readclade.inputs.configuration import check_config
-from readclade.inputs.tables import read_references, read_samples
+from readclade.inputs.tables import Sample, read_references, read_samples
 from readclade.report import provenance
 from readclade.report.charts import STRATA_LINES, draw_overview, draw_sample, get_taxon_colours
 from readclade.report.drawing import Image
+from readclade.report.failures import find_failures
 from readclade.report.provenance import InputFile
 from readclade.report.run_times import read_run_time
 from readclade.report.samples import UNASSIGNED, Folders, SampleReport, gather_sample
@@ -112,28 +114,46 @@ def render(samples: list[SampleReport], overview: Image, colours: dict[str, str]
         "METRICS": METRICS,
         "numeric": ("fragments", "bases", "precision", "recall", "f1", "completeness", "purity"),
         "STRATA_LINES": STRATA_LINES,
+        "failures": {},
     }
     template = environment.get_template("report.html.jinja")
     return template.render(samples=samples, overview=overview, colours=colours, **context)
 
 
 def write_report(
-    table: Path, config: dict, folders: Folders, out: Path, crate: Path, summary: Path, processes: int = 1
-) -> None:
+    table: Path,
+    config: dict,
+    folders: Folders,
+    out: Path,
+    crate: Path,
+    summary: Path,
+    processes: int = 1,
+    is_partial: bool = False,
+) -> dict[str, str]:
     """Write the report, the summary and the RO-Crate, each atomically.
 
     Args:
         table: the table of samples.
         config: the configuration, as given or resolved.
         processes: how many samples are gathered side by side; laying out a map takes one core.
+        is_partial: whether samples without results are named and left out; else they are errors.
+
+    Returns:
+        Why samples were left out, by name.
 
     Raises:
-        ReadcladeError: the configuration, or a file that the report needs, cannot be used.
+        ReadcladeError: the configuration, or a file that the report needs, cannot be used, or no sample has results.
     """
     config = check_config(config)
     date = provenance.get_date()
     samples: list[SampleReport] = []
-    for sample in _gather_samples(table, folders, config["report"]["map_fragments"], processes):
+    listed = list(read_samples(table, ask_s3=False).values())
+    failures = find_failures(listed, folders) if is_partial else {}
+    listed = [sample for sample in listed if sample.name not in failures]
+    if not listed:
+        reasons = "".join(f"\n  {name}: {reason}" for name, reason in failures.items())
+        raise ReadcladeError(f"no sample has results, so that there is nothing to report{reasons}")
+    for sample in _gather_samples(listed, folders, config["report"]["map_fragments"], processes):
         samples.append(sample)
         _log.info(f"{sample.name}: {sample.fragments:,} fragments in {len(sample.clusters)} clusters")
     colours = get_taxon_colours(samples)
@@ -147,6 +167,7 @@ def write_report(
         samples,
         draw_overview(samples, colours),
         colours,
+        failures=failures,
         inputs=inputs,
         parameters=yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
         config=config,
@@ -158,6 +179,7 @@ def write_report(
     )
     write_atomically(out, html)
     lines = [f"{sample.name}\t{metric}\t{value}\n" for sample in samples for metric, value in sample.summary]
+    lines += [f"{name}\tfailed\t{' '.join(reason.split())}\n" for name, reason in failures.items()]
     write_atomically(summary, "sample\tmetric\tvalue\n" + "".join(lines))
     root = crate.parent.resolve()
     files = {out: "the report", summary: "the main figures of all samples"} | {
@@ -168,10 +190,10 @@ def write_report(
     existing = {path.resolve(): text for path, text in files.items() if path.exists()}
     inside = {path: text for path, text in existing.items() if path.is_relative_to(root)}
     provenance.write_crate(crate, provenance.make_crate(root, inside, inputs, config, date, tools))
+    return failures
 
 
-def _gather_samples(table: Path, folders: Folders, most_on_map: int, processes: int) -> Iterator[SampleReport]:
-    listed = list(read_samples(table, ask_s3=False).values())
+def _gather_samples(listed: list[Sample], folders: Folders, most_on_map: int, processes: int) -> Iterator[SampleReport]:
     gather = partial(gather_sample, folders=folders, most_on_map=most_on_map)
     processes = min(processes, len(listed))
     if processes < 2:

@@ -116,6 +116,9 @@ def split_lineage(lineage: str) -> tuple[str, ...]:
     remedy = f"write it as {';'.join(prefixes)}, each name after its rank's letter; a rank may stay empty"
     if len(parts) != len(RANKS):
         message = f"lineage '{lineage}' has {len(parts)} ranks instead of {len(RANKS)}"
+        others = [f"'{part}'" for part in parts if part[:3] not in prefixes]
+        if len(parts) - len(others) == len(RANKS):
+            remedy = f"leave out {' and '.join(others)}, which is none of {';'.join(prefixes)}"
         raise InputError(message, remedy=remedy)
     for rank, prefix, part in zip(RANKS, prefixes, parts, strict=True):
         if not part.startswith(prefix):

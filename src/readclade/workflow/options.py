@@ -11,7 +11,7 @@ from typing import Any
 from readclade.embedders import hub
 from readclade.inputs import tables
 from readclade.inputs.addresses import is_downloaded, is_remote
-from readclade.inputs.configuration import check_config, check_genomes
+from readclade.inputs.configuration import check_braces, check_config, check_genomes
 from readclade.inputs.lanes import has_lost_files
 from readclade.inputs.tables import Reference, Sample
 from readclade.storage import locations
@@ -50,6 +50,11 @@ class Options:
         references = tables.read_references(checked["references"])
         model = hub.find_named(checked["embedder"]["name"], checked["embedder"]["weights"])
         check_genomes(checked["cleaning"]["remove"])
+        lanes = [lane for sample in samples.values() for lane in sample.lanes]
+        entries = [path for lane in lanes for path in lane.paths if not is_remote(path)]
+        truths = [sample.truth for sample in samples.values() if sample.truth]
+        tables_given = [checked["samples"], checked["references"], checked["cleaning"]["remove"]]
+        check_braces([*tables_given, *entries, *truths, *(reference.fasta for reference in references)])
         return cls(checked, samples, references, model, locations.Lookup(tables.PARSE_PATIENCE_S))
 
     # ---- reads

@@ -139,6 +139,17 @@ def test_resolve_run_of_another_platform_is_refused(platform):
         (make_report((*make_row("SINGLE", "ILLUMINA", "ERR1")[:4], "", "5")), "does not state size and MD5", "later"),
         (make_report((*make_row("SINGLE", "ILLUMINA", "ERR1")[:4], "abc", "5")), "does not state", "later"),
         (make_report((*make_row("SINGLE", "ILLUMINA", "ERR1")[:5], "many")), "does not state", "later"),
+        (
+            make_report((*make_row("PAIRED", "ILLUMINA", "a_1", "a_2")[:4], f";{1:032x}", "5;6")),
+            "does not state",
+            "later",
+        ),
+        (
+            make_report((*make_row("PAIRED", "ILLUMINA", "a_1", "a_2")[:4], f"{1:032x}", "5;6")),
+            "does not state",
+            "later",
+        ),
+        (make_report(("ERR2", *make_row("SINGLE", "ILLUMINA", "ERR2")[1:])), "answers about run ERR2", "later"),
     ],
 )
 def test_resolve_run_answer_that_cannot_be_used(text, message, remedy):

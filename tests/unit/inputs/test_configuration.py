@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from readclade.errors import ConfigError
-from readclade.inputs.configuration import check_config
+from readclade.inputs.configuration import check_braces, check_config
 from readclade.inputs.schemas import load_schema
 
 CONFIG = Path(__file__).parents[3] / "config"
@@ -139,3 +139,10 @@ def test_check_config_reads_numbers_from_text():
     assert check_config({"clustering": {"k": "auto"}})["clustering"]["k"] == "auto"
     with pytest.raises(ConfigError, match=r"clustering\.k is 'twelve'"):
         check_config({"clustering": {"k": "twelve"}})
+
+
+def test_check_braces_refuses_what_snakemake_takes_for_wildcards():
+    check_braces(["/a/b", Path("c d"), ""])
+    with pytest.raises(ConfigError, match=r"the path /a/\{b\}/c has a brace") as caught:
+        check_braces(["/x", Path("/a/{b}/c")])
+    assert "ln -s" in caught.value.remedy

@@ -104,6 +104,11 @@ def test_read_samples_refuses_name(folder, name):
     assert_refused(read_samples, path, 2, f"sample '{name}' is not allowed", "made of letters, digits")
 
 
+def test_read_samples_refuses_name_of_the_summary(folder):
+    path = write_samples(folder, "summary.tsv\ta.fq\t\tont\t")
+    assert_refused(read_samples, path, 2, "is the name of a result of the workflow", "rename it")
+
+
 def test_read_samples_refuses_name_of_a_result(folder):
     path = write_samples(folder, "report.html\ta.fq\t\tont")
     assert_refused(read_samples, path, 2, "'report.html' is the name of a result", "rename it")
@@ -212,7 +217,7 @@ def test_read_references_good_rows(folder):
         ("X.1\tx.fa\t1423", "the row has no lineage", "d__;p__;c__;o__;f__;g__;s__"),
         ("X.1\tx.fa\t1423\td__;p__;c__;o__;f__;g__;s__", "names no rank at all", "a rank may stay empty"),
         ("X.1\tx.fa\t1423\td__Bacteria;p__Bacillota", "has 2 ranks instead of 7", "write it as"),
-        ("X.1\tx.fa\t1423\t" + LINEAGE + ";t__x", "has 8 ranks instead of 7", "write it as"),
+        ("X.1\tx.fa\t1423\t" + LINEAGE + ";t__x", "has 8 ranks instead of 7", "leave out 't__x'"),
         ("X.1\tx.fa\t1423\t" + LINEAGE.replace("p__", "c__"), "'c__Bacillota' where the phylum must stand", "write it"),
         ("X.1\tx.fa\t1423\tBacteria;;;;;;", "'Bacteria' where the domain must stand", "write it as"),
         (f"X.1\tx.fa\t0\t{LINEAGE}", "taxid '0' is not allowed", "a positive whole number"),
@@ -320,3 +325,46 @@ def test_read_samples_store_that_does_not_answer_is_told_in_bounded_time(folder,
     monkeypatch.setattr(tables, "PARSE_PATIENCE_S", 1)
     path = write_samples(folder, f"s\t{bucket}/reads/a.fq\t\tont")
     assert_refused(read_samples, path, 2, "cannot be reached", "AWS_ENDPOINT_URL_S3")
+
+
+# ---- what people write all the same
+
+
+@pytest.mark.parametrize("word", ["NA", "n/a", "None", "null", "-", "."])
+@pytest.mark.parametrize("column", [2, 4])
+def test_read_samples_word_for_nothing_is_told_to_be_left_out(folder, word, column):
+    cells = ["s", "a.fq", "", "illumina", ""]
+    cells[column] = word
+    path = write_samples(folder, "\t".join(cells))
+    assert_refused(read_samples, path, 2, f"is '{word}', and there is no such file", "leave a cell empty")
+
+
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_tables_with_quotation_marks_are_refused_with_the_way_out(folder, quote):
+    path = write_samples(folder, f"s\t{quote}a.fq{quote}\t\tont\t")
+    assert_refused(read_samples, path, 2, "stands in quotation marks", "without quotation marks")
+    path = write_samples(folder, "s\ta.fq\t\tont\t", header=f"{quote}sample{quote}\tfq1\tfq2\tplatform\ttruth")
+    assert_refused(read_samples, path, 1, "stands in quotation marks", "without quotation marks")
+
+
+def test_read_references_lineage_with_a_rank_of_others_names_it(folder):
+    path = write_references(folder, f"x\tx.fa\t1\t{LINEAGE};t__strain 168")
+    assert_refused(read_references, path, 2, "has 8 ranks instead of 7", "leave out 't__strain 168'")
+    path = write_references(folder, f"x\tx.fa\t1\t{LINEAGE.replace('p__', 'k__Bacillati;p__')}")
+    assert_refused(read_references, path, 2, "has 8 ranks instead of 7", "leave out 'k__Bacillati'")
+
+
+def test_read_references_one_species_with_two_lineages(folder):
+    other = LINEAGE.replace("Bacillota", "Firmicutes")
+    path = write_references(folder, f"x\tx.fa\t1\t{LINEAGE}", f"y\ty.fa\t1\t{other}")
+    assert_refused(
+        read_references, path, 3, "p__Bacillota;c__Bacilli;o__;f__;g__;s__Bacillus subtilis in line 2", "one"
+    )
+    unnamed = "d__Bacteria;p__Bacillota;c__;o__;f__;g__;s__", "d__Bacteria;p__Firmicutes;c__;o__;f__;g__;s__"
+    path = write_references(folder, f"x\tx.fa\t1\t{unnamed[0]}", f"y\ty.fa\t1\t{unnamed[1]}")
+    assert len(read_references(path)) == 2
+
+
+def test_read_references_several_genomes_in_one_file(folder):
+    path = write_references(folder, f"x\tx.fa\t1\t{LINEAGE}", f"y\tx.fa\t1\t{LINEAGE}")
+    assert_refused(read_references, path, 3, "is already listed in line 2", "split a file that holds several")

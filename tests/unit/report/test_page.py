@@ -197,7 +197,7 @@ def test_write_report_of_cleaned_and_downloaded_reads_says_so(run):
     reads = json.loads(path.read_text())
     counts = {"fragments_in": 50, "reads_in": 50, "bases_in": 4321, "fragments_out": 40, "reads_out": 40}
     counts |= {"bases_out": 320, "fragments_removed": 10, "bases_removed": 4000, "masked_bases": 0}
-    reads["cleaning"] = {"counts": counts, "tools": {"minimap2": "2.24"}, "remove": "genome.fa"}
+    reads["cleaning"] = {"counts": counts, "tools": {"mappy": "2.31"}, "remove": "genome.fa"}
     origin = {
         "accession": "ERR7",
         "url": "https://x.org/raw.fq.gz",
@@ -209,7 +209,7 @@ def test_write_report_of_cleaned_and_downloaded_reads_says_so(run):
     path.write_text(json.dumps(reads))
     run.config["cleaning"] = {"remove": str(run.root / "genome.fa")}
     words = Page(write(run)).get_words()
-    assert "What cleaning did with minimap2 2.24. All else" in words
+    assert "What cleaning did with mappy 2.31. All else" in words
     assert "cut from short reads only" in words
     assert "before 50 50 4,321 after 40 40 320 " in words
     assert "fragments dropped because they come from the genomes to remove 10 " in words
@@ -220,7 +220,7 @@ def test_write_report_of_cleaned_and_downloaded_reads_says_so(run):
     assert "s1 download not recorded s1 clean not recorded s1 fetch" in words
     graph = json.loads(run.outputs[1].read_text())["@graph"]
     assert [part["contentUrl"] for part in graph if "contentUrl" in part] == ["https://x.org/raw.fq.gz"]
-    assert [part["softwareVersion"] for part in graph if part.get("name") == "minimap2"] == ["2.24"]
+    assert [part["softwareVersion"] for part in graph if part.get("name") == "mappy"] == ["2.31"]
 
 
 def test_write_report_run_times_come_from_the_benchmarks(run):
