@@ -110,7 +110,12 @@ $(PY):
 	$(PYTHON) -m venv --clear .venv
 
 $(RUN_ENV): | $(PY)
-	$(PIP_INSTALL) --no-deps -r requirements/run.txt
+	awk '/^[a-z]/ { skip = /^mappy==/ } !skip' requirements/run.txt > .venv/run.txt
+	awk '/^[a-z]/ { skip = !/^mappy==/ } !skip' requirements/run.txt > .venv/mappy.txt
+	$(PIP_INSTALL) --no-deps -r .venv/run.txt
+	@# It has no wheels, and only cleaning.remove wants it.
+	$(PIP_INSTALL) --no-deps -r .venv/mappy.txt || echo "readclade: mappy, which cleaning.remove needs, was not built: install a" \
+		"C compiler, python3-dev and zlib1g-dev, and call: .venv/bin/pip install -r .venv/mappy.txt" >&2
 	@$(COMPILE)
 	PYTHONPATH=src $(PY) scripts/compile_loops.py
 	@rm -f .venv/run-*.stamp .venv/dev-*.stamp && touch $@

@@ -2,7 +2,7 @@ rule cluster:
     input:
         staged="staged/{sample}",
         script=str(BASEDIR / "scripts/cluster_fragments.py"),
-        code=get_code("clustering", "embedders", "hashing", "letters", "reads", "results", "shards"),
+        code=get_code("clustering", "embedders", "hashing", "letters", "nucleotides", "reads", "results", "shards"),
     output:
         get_overlaps(),
         clusters="results/{sample}/cluster/clusters.h5",

@@ -5,7 +5,7 @@ rule embed:
         index="reads/{sample}/index",
         model=get_model(),
         script=str(BASEDIR / "scripts/embed_fragments.py"),
-        code=get_code("embedding", "dnabert2", "embedders", "letters", "prefetch", "reads", "shards"),
+        code=get_code("embedding", "dnabert2", "embedders", "letters", "nucleotides", "prefetch", "reads", "shards"),
     output:
         manifest="shards/{sample}/manifest.json",
     log:

@@ -29,7 +29,7 @@ rule clean:
         reads=get_raw_files,
         genomes=get_genomes_to_remove,
         script=str(BASEDIR / "scripts/clean_reads.py"),
-        code=get_code("reads"),
+        code=get_code("reads", "nucleotides"),
     output:
         lanes="cleaned/{sample}/lanes.json",
         reads=directory("cleaned/{sample}/reads"),
@@ -59,7 +59,7 @@ rule fetch:
     input:
         reads=get_read_files,
         script=str(BASEDIR / "scripts/fetch_reads.py"),
-        code=get_code("reads"),
+        code=get_code("reads", "nucleotides"),
     output:
         summary=report(
             "reads/{sample}/reads.json",

@@ -4,7 +4,7 @@ rule index_references:
         fasta=get_reference_files(),
         model=get_model(),
         script=str(BASEDIR / "scripts/index_references.py"),
-        code=get_code("labelling", "dnabert2", "embedders", "letters", "prefetch"),
+        code=get_code("labelling", "dnabert2", "embedders", "letters", "nucleotides", "prefetch"),
     output:
         index="references/index.parquet",
     log:
@@ -38,6 +38,7 @@ rule label:
             "embedders",
             "hashing",
             "letters",
+            "nucleotides",
             "prefetch",
             "reads",
             "results",
@@ -92,7 +93,7 @@ rule evaluate:
         binning="results/{sample}/binning.tsv",
         taxa="results/{sample}/taxa.tsv",
         script=str(BASEDIR / "scripts/evaluate_clusters.py"),
-        code=get_code("evaluation", "results", "taxonomy"),
+        code=get_code("evaluation", "reads", "results", "taxonomy"),
     output:
         evaluation=report(
             "results/{sample}/evaluation.tsv",

@@ -4,7 +4,7 @@ rule train_lshvec:
         summaries=expand("reads/{sample}/reads.json", sample=SAMPLES),
         indexes=expand("reads/{sample}/index", sample=SAMPLES),
         script=str(BASEDIR / "scripts/train_lshvec.py"),
-        code=get_code("embedders", "letters", "reads"),
+        code=get_code("embedders", "letters", "nucleotides", "reads"),
     output:
         model="models/lshvec.safetensors",
     log:

@@ -67,8 +67,9 @@ def test_list_code_names_what_is_not_there():
 
 def test_find_sources_follows_imports():
     assert trace("stage_shards") == {"shards/lustre", "shards/manifest", "shards/staging", "shards/store"}
-    files = {"reads/compression", "reads/fastq", "reads/streams", "reads/records"}
-    assert trace("fetch_reads") == {*files, "reads/plan", "reads/statistics", "reads/summary"}
+    files = {f"reads/{name}" for name in ("bam", "compression", "fastq", "lines", "names", "records", "streams")}
+    scan = {f"reads/{name}" for name in ("adapters", "plan", "repeats", "scan", "statistics", "summary")}
+    assert trace("fetch_reads") == {*files, *scan, "nucleotides"}
     embedding = {"embedding/job", "embedders/kmer", "embedders/projection", "shards/parquet", "reads/fastq"}
     assert embedding <= trace("embed_fragments")
     groups = {"clustering/groups/calibration", "clustering/groups/linking"}
@@ -91,4 +92,4 @@ def test_find_sources_begins_with_what_it_was_given(tmp_path):
     script = tmp_path / "script.py"
     script.write_text("import json\nfrom readclade.reads import fastq\nfrom readclade.errors import InputError\n")
     found = [path.name for path in find_sources(script) if path != script]
-    assert found == ["compression.py", "fastq.py", "streams.py"]
+    assert found == ["bam.py", "compression.py", "fastq.py", "streams.py"]

@@ -4,7 +4,7 @@ import re
 
 from readclade.downloads import ena
 from readclade.inputs.schemas import load_schema
-from readclade.reads import cleaning
+from readclade.reads import hosts
 
 
 def test_platforms_are_the_same_everywhere(repository):
@@ -14,4 +14,4 @@ def test_platforms_are_the_same_everywhere(repository):
         for choices in re.findall(r'"--platform",.*choices=\[(.*?)\]', path.read_text()):
             assert re.findall(r'"(\w+)"', choices) == platforms, path.name
     # How minimap2 is told of each when genomes are removed, and what ENA calls it.
-    assert set(cleaning._PRESETS) == set(ena._PLATFORMS.values()) == set(platforms)
+    assert set(hosts.PRESETS) == set(ena._PLATFORMS.values()) == set(platforms)

@@ -1,6 +1,7 @@
 """Bad input stops the workflow with an error that names the place and the remedy; more of it in test_run.py."""
 
 import gzip
+from dataclasses import replace
 
 import pytest
 
@@ -61,6 +62,33 @@ def test_refusal_writes_nothing(fresh):
     assert not (fresh.directory / "results").exists()
 
 
+def test_braces_in_a_path(fresh):
+    fresh = replace(fresh, directory=fresh.directory.with_name("a {run}"))
+    fresh.directory.mkdir()
+    assert_refused(fresh.run("-n"), "a {run} has a brace", "remedy: rename it, or link to it")
+
+
+def test_bad_samples_withhold_nothing_from_the_others(fresh):
+    """An empty control and one of N alone stand beside a good sample; the second run has only them to try again."""
+    (fresh.inputs / "blank.fq").touch()
+    (fresh.inputs / "n.fq").write_text("@a\nNNNN\n+\n!!!!\n")
+    copy_head(DEMO / "reads/long.fastq.gz", fresh.inputs / "long.fastq.gz", 60)
+    rows = ["sample\tfq1\tplatform", "blank\tblank.fq\tillumina", "long\tlong.fastq.gz\tont", "n\tn.fq\tont"]
+    (fresh.inputs / "samples.tsv").write_text("\n".join(rows) + "\n")
+    done = fresh.run()
+    assert_refused(done, "holds no reads", "holds no known base in 1 reads")
+    last = (done.stdout + done.stderr)[-3000:]
+    assert f"sample blank has no results: fetch: {fresh.inputs}/blank.fq: holds no reads" in last
+    assert "sample n has no results: fetch: " in last
+    page = (fresh.directory / "results/report.html").read_text()
+    assert "Sample long" in page
+    assert "blank.fq: holds no reads" in page
+    (fresh.inputs / "samples.tsv").write_text("\n".join(rows[::2]) + "\n")
+    done = fresh.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "blank" not in (fresh.directory / "results/report.html").read_text()
+
+
 def test_truncated_gzip_stops_fetch_and_names_the_log(fresh):
     path = fresh.inputs / "long.fastq.gz"
     path.write_bytes(path.read_bytes()[:-1000])
@@ -72,10 +100,10 @@ def test_truncated_gzip_stops_fetch_and_names_the_log(fresh):
 def test_letters_are_refused_with_their_read(fresh):
     path = fresh.inputs / "long.fastq.gz"
     lines = gzip.decompress(path.read_bytes()).decode().splitlines()
-    lines[5] = "R" + lines[5][1:]
+    lines[5] = "J" + lines[5][1:]
     with gzip.open(path, "wt") as file:
         file.write("\n".join(lines) + "\n")
-    assert_refused(fresh.run("reads/long/reads.json"), "long.fastq.gz:6", "read 2 holds 'R'")
+    assert_refused(fresh.run("reads/long/reads.json"), "long.fastq.gz:6", "read 2 holds 'J'")
 
 
 def test_lsh_with_a_number_of_clusters(fresh):
