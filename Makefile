@@ -21,6 +21,11 @@ PIP_INSTALL := $(PY) -m pip install --no-compile --quiet --no-input --disable-pi
 # pip would compile packages' own tests too, and on one core; a file that cannot be compiled is somebody's template.
 COMPILE := $(PY) -m compileall -qq -j 0 -x '/tests/' .venv/lib || true
 
+# Snakemake and Numba keep caches in the home directory; some machines have none that may be written.
+ifeq ($(shell test -w "$$HOME" && echo yes),)
+export XDG_CACHE_HOME ?= $(CURDIR)/.venv/cache
+endif
+
 # These would let another Python's packages, or a personal Snakemake profile, into the run.
 unexport PYTHONPATH PYTHONHOME SNAKEMAKE_PROFILE
 

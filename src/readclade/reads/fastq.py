@@ -111,10 +111,8 @@ def check_compression(path: str) -> None:
     """Read a compressed file to its end; raise InputError where it is damaged."""
     if get_compression(path):
         with closing(open_stream(path)) as stream:
-            line = 0
-            while block := stream.read(1 << 20):
-                line += block.count(b"\n")
-                stream.forget_before(line)
+            while stream.read(1 << 20):
+                stream.forget_all()
 
 
 def open_range(path: str, begin: int, end: int, index: str | None, etag: str | None = None) -> TrackedStream:

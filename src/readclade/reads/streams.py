@@ -138,6 +138,10 @@ class TrackedStream:
         while len(self._blocks) > 1 and self._blocks[1][1] < line:
             self._blocks.popleft()
 
+    def forget_all(self) -> None:
+        """Free all blocks; no line is asked for any more."""
+        self._blocks.clear()
+
     def find_non_ascii(self) -> int | None:
         """Return the line (from 0) of the first byte beyond ASCII in the blocks that are not forgotten."""
         for _, lines, block in self._blocks:
