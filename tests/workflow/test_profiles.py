@@ -38,8 +38,8 @@ def count_jobs(output: str) -> dict[str, int]:
 
 
 JOBS = {
-    "clean": 1, "fetch": 2, "index_references": 1, "embed": 2, "stage": 2, "cluster": 2, "label": 2, "evaluate": 1, "report": 1,
-    "all": 1,
+    "clean": 1, "fetch": 2, "index_references": 1, "embed": 2, "stage": 2, "cluster": 2, "label": 2, "evaluate": 1,
+    "report": 1, "all": 1,
 }  # fmt: skip
 
 

@@ -27,7 +27,11 @@ class HostFinder:
             ConfigError: mappy is not installed.
             InputError: the file holds no genome.
         """
-        with needing_package("mappy", "removing the reads of genomes", "leave cleaning.remove empty; to build it takes a C compiler, python3-dev and zlib1g-dev"):
+        with needing_package(
+            "mappy",
+            "removing the reads of genomes",
+            "leave cleaning.remove empty; to build it takes a C compiler, python3-dev and zlib1g-dev",
+        ):
             import mappy
         self._make_buffer = mappy.ThreadBuffer
         self._index = mappy.Aligner(path, preset=PRESETS[platform], n_threads=threads)
