@@ -142,7 +142,8 @@ def get_embed_memory(wildcards, threads):
 def get_setting(rule, name, default):
     """Return a resource that the profile sets for a rule, for what Snakemake asks before a job has its resources."""
     resource = workflow.resource_settings._parsed_overwrite_resources.get(rule, {}).get(name)
-    return default if resource is None else resource.raw
+    # Where other settings of the rule are given, Snakemake answers with a resource of no value.
+    return default if resource is None or resource.raw is None else resource.raw
 
 
 def get_clean_memory(wildcards, input):
