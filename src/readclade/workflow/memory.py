@@ -25,7 +25,8 @@ def get_embed_memory(has_network: bool, actors: int) -> int:
 def get_cluster_memory(staged: str, nodes: int, ranks: int, rank_gb: float, attempt: int) -> int:
     """Return what the ranks of one node take together: reads with all that links these, and programs.
 
-    Linking takes up to 12 bytes a base, and keeps to `rank_gb`, but for what is always held: up to 3 bytes a base.
+    Linking takes up to 12 bytes a base, and keeps to `rank_gb`, but for what is always held: 1.5 bytes a base of long
+    reads, 5 of pairs.
     A launcher such as Slurm counts memory by the node. A second attempt gets more.
 
     Args:
@@ -38,5 +39,5 @@ def get_cluster_memory(staged: str, nodes: int, ranks: int, rank_gb: float, atte
     """
     os.stat(staged)
     bases_mb = read_manifest(Path(staged) / "manifest.json").bases // 10**6 // nodes
-    linking_mb = max(min(12 * bases_mb, int(1000 * rank_gb * ranks)), 3 * bases_mb)
+    linking_mb = max(min(12 * bases_mb, int(1000 * rank_gb * ranks)), 5 * bases_mb)
     return (linking_mb + 600 * ranks) * attempt

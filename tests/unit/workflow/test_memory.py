@@ -27,6 +27,6 @@ def test_cluster_takes_what_the_bases_of_a_node_need(source, monkeypatch):
     source.write_text(text)
     assert get_cluster_memory("shards", 2, 16, 4, 1) == 12 * 2000 // 2 + 9600
     assert get_cluster_memory("shards", 2, 2, 4, 1) == 2 * 4000 + 1200
-    assert get_cluster_memory("shards", 2, 2, 1, 1) == 3 * 2000 // 2 + 1200
+    assert get_cluster_memory("shards", 2, 2, 1, 1) == 5 * 2000 // 2 + 1200
     with pytest.raises(FileNotFoundError):
         get_cluster_memory("staged", 1, 1, 4, 1)
