@@ -197,7 +197,7 @@ def test_write_report_of_cleaned_and_downloaded_reads_says_so(run):
     reads = json.loads(path.read_text())
     counts = {"fragments_in": 50, "reads_in": 50, "bases_in": 4321, "fragments_out": 40, "reads_out": 40}
     counts |= {"bases_out": 320, "fragments_removed": 10, "bases_removed": 4000, "masked_bases": 0}
-    reads["cleaning"] = {"counts": counts, "tools": {"mappy": "2.31"}, "remove": "genome.fa"}
+    reads["cleaning"] = {"counts": counts, "tools": {"mappy": "2.31"}, "remove": "genome.fa", "artefacts": ["nextera"]}
     origin = {
         "accession": "ERR7",
         "url": "https://x.org/raw.fq.gz",
@@ -210,6 +210,7 @@ def test_write_report_of_cleaned_and_downloaded_reads_says_so(run):
     run.config["cleaning"] = {"remove": str(run.root / "genome.fa")}
     words = Page(write(run)).get_words()
     assert "What cleaning did with mappy 2.31. All else" in words
+    assert "Cut from the ends: nextera." in words
     assert "cut from short reads only" in words
     assert "before 50 50 4,321 after 40 40 320 " in words
     assert "fragments dropped because they come from the genomes to remove 10 " in words
