@@ -18,6 +18,11 @@ from readclade.inputs.configuration import check_braces
 from readclade.workflow import memory, state
 from readclade.workflow.options import Options
 
+try:
+    check_braces([BASEDIR, Path.cwd()])
+except ReadcladeError as error:
+    raise WorkflowError(str(error)) from None
+
 # Numba keeps what it compiles beside the code or in the home directory; where it may write to neither, with the run.
 NUMBA_CACHE = (
     ""
@@ -38,7 +43,6 @@ shell.prefix(
 )
 
 try:
-    check_braces([BASEDIR, Path.cwd()])
     # A job on another node parses this again: what the first process found on S3 holds for it.
     OPTIONS = Options.read(config, workflow.is_main_process)
 except ReadcladeError as error:
@@ -141,8 +145,8 @@ def get_embed_memory(wildcards, threads):
 
 def get_setting(rule, name, default):
     """Return a resource that the profile sets for a rule, for what Snakemake asks before a job has its resources."""
+    # What a rule's settings lack is there all the same, as a resource without a value.
     resource = workflow.resource_settings._parsed_overwrite_resources.get(rule, {}).get(name)
-    # Where other settings of the rule are given, Snakemake answers with a resource of no value.
     return default if resource is None or resource.raw is None else resource.raw
 
 
