@@ -18,18 +18,17 @@ from readclade.reads.summary import summarise_reads
 from readclade.shards.manifest import Manifest
 from readclade.shards.parquet import write_shard
 
-_GENOME_BP, _DEPTH = 100_000, 10
+_GENOME_BP, _DEPTH, _STRAYS = 100_000, 10, 10
 _READ_BP = {"illumina": 150, "ont": 5000}
 _COMPLEMENT = bytes.maketrans(b"ACGT", b"TGCA")
 
 
 def _write_reads(path: Path, platform: str) -> None:
-    """Write reads of two random genomes with unlike GC, in random order: interleaved pairs, or long reads."""
+    """Write reads of two random genomes with unlike GC and some of none, in random order: pairs, or long reads."""
     rng = np.random.default_rng(0)
-    size = _READ_BP[platform]
+    size, letters = _READ_BP[platform], np.frombuffer(b"ACGT", np.uint8)
     genomes = [
-        rng.choice(np.frombuffer(b"ACGT", np.uint8), _GENOME_BP, p=p).tobytes()
-        for p in ([0.35, 0.15, 0.15, 0.35], [0.15, 0.35, 0.35, 0.15])
+        rng.choice(letters, _GENOME_BP, p=p).tobytes() for p in ([0.35, 0.15, 0.15, 0.35], [0.15, 0.35, 0.35, 0.15])
     ]
     reads = []
     for genome in genomes:
@@ -38,6 +37,8 @@ def _write_reads(path: Path, platform: str) -> None:
             reads.append(
                 [genome[begin : begin + size], mate] if platform == "illumina" else [genome[begin : begin + size]]
             )
+    # Some are linked with nothing, and are placed one by one.
+    reads += [[rng.choice(letters, size).tobytes() for _ in reads[0]] for _ in range(_STRAYS)]
     quality = b"5" * size
     with open(path, "wb") as file:
         for number in rng.permutation(len(reads)).tolist():
