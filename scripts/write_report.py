@@ -6,6 +6,7 @@ Example, from demo/run, after `make demo`:
         --out results/report.html --crate results/ro-crate-metadata.json --summary results/summary.tsv
 """
 
+import sys
 from pathlib import Path
 
 import yaml
@@ -44,7 +45,7 @@ def main() -> None:
     outputs = (arguments.out, arguments.crate, arguments.summary)
     failures = write_report(arguments.samples, config, folders, *outputs, arguments.processes, arguments.partial)
     for name, reason in failures.items():
-        print(f"sample {name} has no results: {reason}", flush=True)
+        print(f"sample {name} has no results: {reason}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
