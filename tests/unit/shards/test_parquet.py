@@ -78,7 +78,7 @@ def assert_fuzzed(
     folder: Path, compress, seed: int, layout: str, compression: str, counts: list[int], shard_bases: int
 ):
     rng = random.Random(seed)
-    lanes, expected = [], []
+    lanes, expected, seen = [], [], set()
     for number, count in enumerate(counts):
         convention = rng.choice([("/1", "/2"), ("", "")])
         records = make_records(rng, count, convention[0])
@@ -93,7 +93,12 @@ def assert_fuzzed(
             one.write_bytes(compress(data, compression))
         lanes.append(Lane(str(one), {"single": None, "paired": str(two), "interleaved": "interleaved"}[layout]))
         for (name, sequence, qualities, _), (_, mate, mate_qualities, _) in zip(records, mates, strict=True):
-            name = name.split()[0].removesuffix("/1")
+            name = name.split()[0]
+            if layout != "single":
+                name = name.removesuffix("/1")
+            if name in seen:
+                name += f"~{len(expected)}"
+            seen.add(name)
             paired = (mate.upper(), mate_qualities) if layout != "single" else (None, "")
             expected.append((len(expected), name, sequence.upper(), paired[0], get_error_rate(qualities, paired[1])))
     reads = summarise_reads("sample", "ont", lanes, folder / "out", shard_bases)
@@ -121,7 +126,7 @@ def test_read_batches_one_fragment_per_shard(tmp_path, compress, layout):
 @pytest.mark.parametrize("compression", ["plain", "gzip"])
 def test_read_batches_small_batches_continue_within_a_shard(tmp_path, compress, monkeypatch, compression):
     monkeypatch.setattr(fragments_module, "_BATCH_BASES", 3000)
-    monkeypatch.setattr("readclade.reads.summary._BATCH_BASES", 3000)
+    monkeypatch.setattr("readclade.reads.scan._BATCH_BASES", 3000)
     for layout in LAYOUTS:
         folder = tmp_path / layout
         folder.mkdir()
@@ -176,7 +181,7 @@ CHANGES = ["deleted", "emptied", "truncated", "flipped byte", "other reads", "no
     ("compression", "change"),
     # A change inside a zstd file does not matter here: shards are read from the copy that `fetch` made.
     [(compression, change) for compression in COMPRESSIONS[:-2] for change in CHANGES]
-    + [("zstd", "deleted"), ("zstd", "emptied")]
+    + [("zstd", "deleted")]
     + [(compression, change) for compression in COMPRESSIONS[1:] for change in ("no index", "cut index")],
 )
 def test_read_batches_changed_reads_are_refused(tmp_path, compress, write_fastq, take_reads, compression, change):
