@@ -102,9 +102,13 @@ def read_lanes(path: Path) -> LaneTable:
 
 
 def has_lost_files(path: Path) -> bool:
-    """Return whether a file that `lanes.json` lists as its own is missing or of another size."""
+    """Return whether a file of `lanes.json` is missing, or one that it lists as its own is of another size."""
     try:
         files = json.loads(path.read_text(encoding="utf-8"))["files"]
-        return any((path.parent / name).stat().st_size != size for name, size in files.items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        if any((path.parent / name).stat().st_size != size for name, size in files.items()):
+            return True
+        # Lanes with nothing to clean stay where they were.
+        paths = [file for lane in read_lanes(path).lanes for file in lane.paths if "://" not in file]
+        return not all(map(os.path.isfile, paths))
+    except (InputError, OSError, ValueError, KeyError, TypeError, AttributeError):
         return True

@@ -98,7 +98,7 @@ def test_draw_heat_map_many_columns():
 def test_draw_reads_any_histogram(edges, counts, qualities):
     lengths = Lengths(edges[0], edges[-1] - 1, edges[0], edges[0], tuple(edges), tuple(counts))
     gc, qualities = Gc(None, (0,) * 100), Qualities(tuple(qualities), None)
-    reads = ReadPlan("s", "ont", sum(counts), sum(counts), 0, lengths, gc, 0, qualities, (), None, ())
+    reads = ReadPlan("s", "ont", sum(counts), sum(counts), 0, lengths, gc, 0, qualities, {}, (), (), (), None, ())
     assert "Base quality" in get_svg_text(drawing.draw_reads(reads, "alt"))
 
 

@@ -106,7 +106,8 @@ def write_list(path: str, size: int) -> None:
     """Write a list of one file, which has four bytes."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     (Path(path).parent / "reads.fq").write_text("four")
-    Path(path).write_text(json.dumps({"files": {"reads.fq": size}}))
+    lanes = [{"fq1": "reads.fq", "fq2": None, "origins": []}]
+    Path(path).write_text(json.dumps({"lanes": lanes, "files": {"reads.fq": size}}))
 
 
 def test_lost_lanes_are_listed_down_to_the_first_whole_list(ask, tmp_path):
@@ -123,6 +124,12 @@ def test_lost_lanes_are_listed_down_to_the_first_whole_list(ask, tmp_path):
     write_list(cleaned, 4)
     write_list(raw, 5)
     assert options.list_lost_lanes("run") == []
+    # But not where nothing was cut.
+    lanes = [{"fq1": str(Path(raw).absolute().parent / "reads.fq"), "fq2": None, "origins": []}]
+    Path(cleaned).write_text(json.dumps({"lanes": lanes, "files": {}}))
+    assert options.list_lost_lanes("run") == []
+    (Path(raw).parent / "reads.fq").unlink()
+    assert options.list_lost_lanes("run") == [cleaned, raw]
 
 
 def test_object_versions_are_those_of_s3(tmp_path, bucket, repository):
