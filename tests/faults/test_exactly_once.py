@@ -7,6 +7,7 @@ Actors, other workers of Ray, the driver and the S3 server are killed by SIGKILL
 kills each. The moments are drawn by a seed; what a process does then depends on the machine, so no two runs are alike.
 """
 
+import gzip
 import os
 import random
 import subprocess
@@ -45,12 +46,19 @@ def store(s3_server):
 def reads(store, repository, tmp_path_factory):
     """Return reads.json of the same pairs on disk and on S3, by the kind of place."""
     folder = tmp_path_factory.mktemp("reads")
-    local = [repository / f"demo/reads/pairs_{mate}.fastq.gz" for mate in (1, 2)]
-    for path in local:
-        locations.upload_file(path, f"{store}/{path.name}")
-    for place, paths in (("disk", map(str, local)), ("s3", [f"{store}/{path.name}" for path in local])):
-        lane = Lane(*paths)  # several times, so that the actors have work for some seconds
-        summarise_reads("pairs", "illumina", [lane] * LANES, folder / place, 500_000)
+    # Several lanes, so that the actors have work for some seconds; no two may be alike: each begins with another pair.
+    lanes: dict[str, list[Lane]] = {"disk": [], "s3": []}
+    for number in range(LANES):
+        paths = []
+        for mate in (1, 2):
+            lines = gzip.decompress((repository / f"demo/reads/pairs_{mate}.fastq.gz").read_bytes()).splitlines(True)
+            paths.append(folder / f"{number}_{mate}.fastq.gz")
+            paths[-1].write_bytes(gzip.compress(b"".join(lines[4 * number :] + lines[: 4 * number]), 1))
+            locations.upload_file(paths[-1], f"{store}/{paths[-1].name}")
+        lanes["disk"].append(Lane(*map(str, paths)))
+        lanes["s3"].append(Lane(*(f"{store}/{path.name}" for path in paths)))
+    for place in lanes:
+        summarise_reads("pairs", "illumina", lanes[place], folder / place, 500_000)
     return {place: folder / place / "reads.json" for place in ("disk", "s3")}
 
 
