@@ -49,8 +49,8 @@ onerror:
     state.add_figures_to_benchmarks(SAMPLES)
     shell(
         "python {report_script:q} --samples {config[samples]:q} --config <(printf %s {resolved:q}) --results results"
-        " --reads reads --shards shards --logs logs --out results/report.html"
-        " --crate results/ro-crate-metadata.json --summary results/summary.tsv --partial || true",
+        " --reads reads --shards shards --logs logs --out results/partial-report.html"
+        " --crate results/partial-ro-crate.json --summary results/partial-summary.tsv --partial || true",
         report_script=str(BASEDIR / "scripts/write_report.py"),
         resolved=get_resolved_config(),
     )

@@ -80,7 +80,7 @@ def test_bad_samples_withhold_nothing_from_the_others(fresh):
     last = (done.stdout + done.stderr)[-3000:]
     assert f"sample blank has no results: fetch: {fresh.inputs}/blank.fq: holds no reads" in last
     assert "sample n has no results: fetch: " in last
-    page = (fresh.directory / "results/report.html").read_text()
+    page = (fresh.directory / "results/partial-report.html").read_text()
     assert "Sample long" in page
     assert "blank.fq: holds no reads" in page
     (fresh.inputs / "samples.tsv").write_text("\n".join(rows[::2]) + "\n")
