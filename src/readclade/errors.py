@@ -4,7 +4,7 @@ A command-line script catches `ReadcladeError` and prints it without a traceback
 keeps its traceback.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from os import PathLike, fspath
 
@@ -77,16 +77,10 @@ def needing_networks(embedder: str, remedy: str = "") -> Iterator[None]:
     Raises:
         ConfigError: such a package is not installed.
     """
-    try:
+    with _needing(
+        _NETWORKS, f"the embedder {embedder}", f"`make networks`, or `make networks-gpu` for NVIDIA's GPUs{remedy}"
+    ):
         yield
-    except ModuleNotFoundError as error:
-        package = (error.name or "").split(".")[0]
-        if package not in _NETWORKS:
-            raise
-        raise ConfigError(
-            f"{package}, which the embedder {embedder} needs, is not installed",
-            remedy=f"run `make networks`, or `make networks-gpu` for NVIDIA's GPUs{remedy}",
-        ) from None
 
 
 @contextmanager
@@ -101,11 +95,16 @@ def needing_package(package: str, purpose: str, otherwise: str) -> Iterator[None
     Raises:
         ConfigError: it is not installed.
     """
+    with _needing({package}, purpose, f"`make install`, or {otherwise}"):
+        yield
+
+
+@contextmanager
+def _needing(packages: Container[str], who: str, commands: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] != package:
+        package = (error.name or "").split(".")[0]
+        if package not in packages:
             raise
-        raise ConfigError(
-            f"{package}, which {purpose} needs, is not installed", remedy=f"run `make install`, or {otherwise}"
-        ) from None
+        raise ConfigError(f"{package}, which {who} needs, is not installed", remedy=f"run {commands}") from None
