@@ -57,7 +57,7 @@ def read_batches(plan: ReadPlan, index: int, folder: str | PathLike[str]) -> Ite
             for record, mate in reader:
                 name = get_fragment_name(record, mate, plan.platform)
                 fragment = shard.first_fragment + reader.fragments - 1
-                names.append(number(name, fragment) if fragment in repeated else name)
+                names.append(number(name, fragment, repeated))
                 sequences.append(record.sequence)
                 qualities.append(record.qualities)
                 bases += len(record.sequence)

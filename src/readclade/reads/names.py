@@ -7,6 +7,7 @@ of the sample has is followed by ~ and the fragment's number.
 """
 
 import re
+from collections.abc import Container
 from urllib.parse import quote
 
 # What stands behind the name of a first or second mate: /1, .1, _1, _R1 at the end; /1 and more; a comment of CASAVA
@@ -59,9 +60,9 @@ def are_mates(name: str, mate: str) -> bool:
     return first == second and (number, other) == (1, 2)
 
 
-def number(name: str, fragment: int) -> str:
-    """Return the name of a fragment whose plain name an earlier one has."""
-    return f"{name}~{fragment}"
+def number(name: str, fragment: int, repeated: Container[int]) -> str:
+    """Return the name of a fragment, given its plain one and the fragments whose plain name an earlier one has."""
+    return f"{name}~{fragment}" if fragment in repeated else name
 
 
 def _has_slash(name: str) -> bool:

@@ -45,9 +45,7 @@ def write_bins(plan: ReadPlan, assignments: Path, out: Path) -> dict[str, int]:
             repeated = plan.list_repeated(0, plan.fragments)
             for fragment, (record, mate) in enumerate(_iterate_fragments(plan)):
                 name, cluster = next(rows, (None, None))
-                expected = get_fragment_name(record, mate, plan.platform)
-                if fragment in repeated:
-                    expected = number(expected, fragment)
+                expected = number(get_fragment_name(record, mate, plan.platform), fragment, repeated)
                 if cluster is None or name != expected:
                     raise InputError(
                         f"has '{name}' where the reads have '{expected}'",
