@@ -79,18 +79,24 @@ def overlap_pairs(layout: Layout, sequences: Sequences, told: float, memory: int
 
 def _iterate_links(reads: Layout, nearest: Nearest, rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Hand out the reads that overlap: containers, and the kept partners of both ends. Collective."""
-    m = len(nearest.lengths)
-    for begin in range(0, max(find_most(reads.comm, m), 1), rows):
-        own = reads.ids[begin : begin + rows]
-        partners = nearest.partners[2 * begin : 2 * (begin + rows)].reshape(len(own), 2 * KEPT)
-        others = np.column_stack([partners >> 1, nearest.containers[begin : begin + rows] >> 1])
-        is_there = others >= 0
-        yield np.repeat(own, others.shape[1]).reshape(others.shape)[is_there], others[is_there]
+    for part in _cut(reads, rows):
+        partners = nearest.partners[2 * part.start : 2 * part.stop].reshape(-1, 2 * KEPT)
+        yield _list_pairs(reads.ids[part], np.column_stack([partners >> 1, nearest.containers[part] >> 1]))
 
 
 def _iterate_resembling(reads: Layout, nearest: Nearest, rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Hand out the reads that differ too much from those they resemble. Collective."""
-    m = len(nearest.lengths)
-    for begin in range(0, max(find_most(reads.comm, m), 1), rows):
-        own, others = reads.ids[begin : begin + rows], nearest.alike[begin : begin + rows]
-        yield np.repeat(own, KEPT).reshape(others.shape)[others >= 0], others[others >= 0]
+    for part in _cut(reads, rows):
+        yield _list_pairs(reads.ids[part], nearest.alike[part])
+
+
+def _cut(reads: Layout, rows: int) -> Iterator[slice]:
+    """Yield parts of this rank's reads, as many on every rank. Collective."""
+    for begin in range(0, max(find_most(reads.comm, len(reads.ids)), 1), rows):
+        yield slice(begin, begin + rows)
+
+
+def _list_pairs(own: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return each of (m,) reads beside each of its (m, w) others, -1 being none."""
+    is_there = others >= 0
+    return np.repeat(own, others.shape[1]).reshape(others.shape)[is_there], others[is_there]
