@@ -185,7 +185,7 @@ def _send_to_root(comm: MPI.Comm, table: pa.Table | None, owner: int) -> pa.Tabl
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema) as stream:
             stream.write_table(table)
-        send_to_root(comm, sink.getvalue().to_pybytes(), owner)
+        send_to_root(comm, np.frombuffer(sink.getvalue(), np.uint8), owner)
     elif comm.rank == 0:
-        return pa.ipc.open_stream(send_to_root(comm, None, owner)).read_all()
+        return pa.ipc.open_stream(pa.py_buffer(send_to_root(comm, None, owner))).read_all()
     return None

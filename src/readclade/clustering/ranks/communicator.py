@@ -55,19 +55,19 @@ def sum_integers(comm: MPI.Comm, values: np.ndarray) -> np.ndarray:
     return total
 
 
-def send_to_root(comm: MPI.Comm, data: bytes | None, owner: int) -> bytes:
+def send_to_root(comm: MPI.Comm, data: bytes | np.ndarray | None, owner: int) -> memoryview:
     """Return on rank 0 what `owner` gives, nothing elsewhere. Collective over these two, which differ."""
     if comm.rank == owner:
         assert data is not None  # who owns data has them
         array = np.frombuffer(data, np.uint8)
         comm.Send(np.array([len(array)], np.int64), 0, tag=1)
         comm.Send(array, 0, tag=2)
-        return b""
+        return memoryview(b"")
     size = np.empty(1, np.int64)
     comm.Recv(size, owner, tag=1)
     array = np.empty(int(size[0]), np.uint8)
     comm.Recv(array, owner, tag=2)
-    return array.tobytes()
+    return array.data
 
 
 def gather_rows(comm: MPI.Comm, rows: np.ndarray, everywhere: bool = True) -> np.ndarray:
