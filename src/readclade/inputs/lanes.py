@@ -85,15 +85,9 @@ def read_lanes(path: Path) -> LaneTable:
     Raises:
         InputError: it is missing or not of this form.
     """
-    folder = Path(path).absolute().parent
-
-    def find(file: str) -> str:
-        return file if file == INTERLEAVED or "://" in file else str(folder / file)
-
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-        files = [(lane["fq1"], lane["fq2"]) for lane in content["lanes"]]
-        lanes = [Lane(find(fq1), None if fq2 is None else find(fq2)) for fq1, fq2 in files]
+        lanes = _find_lanes(content, Path(path).absolute().parent)
         return LaneTable(lanes, [lane["origins"] for lane in content["lanes"]], content.get("cleaning"))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
@@ -101,14 +95,24 @@ def read_lanes(path: Path) -> LaneTable:
         ) from None
 
 
+def _find_lanes(content: dict, folder: Path) -> list[Lane]:
+    """Return the lanes that `lanes.json` in a folder holds."""
+
+    def find(file: str) -> str:
+        return file if file == INTERLEAVED or "://" in file else str(folder / file)
+
+    files = [(lane["fq1"], lane["fq2"]) for lane in content["lanes"]]
+    return [Lane(find(fq1), None if fq2 is None else find(fq2)) for fq1, fq2 in files]
+
+
 def has_lost_files(path: Path) -> bool:
     """Return whether a file of `lanes.json` is missing, or one that it lists as its own is of another size."""
     try:
-        files = json.loads(path.read_text(encoding="utf-8"))["files"]
-        if any((path.parent / name).stat().st_size != size for name, size in files.items()):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if any((path.parent / name).stat().st_size != size for name, size in content["files"].items()):
             return True
         # Lanes with nothing to clean stay where they were.
-        paths = [file for lane in read_lanes(path).lanes for file in lane.paths if "://" not in file]
-        return not all(map(os.path.isfile, paths))
-    except (InputError, OSError, ValueError, KeyError, TypeError, AttributeError):
+        lanes = _find_lanes(content, path.parent)
+        return not all(os.path.isfile(file) for lane in lanes for file in lane.paths if "://" not in file)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return True
