@@ -18,9 +18,9 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from peers import ROOT, Task, choose_peers, get_sample
+from peers import ROOT, Task, get_sample, measure_own
 from sklearn.metrics import adjusted_rand_score
-from usage import Usage, get_machine, measure_command
+from usage import get_machine
 
 from readclade.cli import make_parser, run, start_log
 from readclade.errors import ReadcladeError
@@ -58,11 +58,7 @@ def measure(genomes: Path, preset: str, split: str, seed: int, k: str, threads: 
     place.mkdir()
     own_k = str(count) if k == "true" else k
     task = Task(table, sample, (), folder / "none", place, count, own_k, seed, threads)
-    (own,) = choose_peers(["readclade"])
-    environment = {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
-    usage = Usage()
-    for step, command in own.get_steps(task):
-        usage += measure_command(command, _CPU_LIMIT_S, place / f"{step}.log", environment)
+    usage = measure_own(task, _CPU_LIMIT_S)
     references = folder / "community/references.tsv"
     scores = evaluate_binnings(truth, [task.binning], place / "scores.tsv", name, references)[str(task.binning)]
     row = {"preset": preset, "split": split, "seed": seed, "k": k, "genomes": count}

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from usage import Usage, measure_command
 
 from readclade.errors import ConfigError, InputError
 from readclade.inputs.tables import Sample, read_samples
@@ -239,6 +240,19 @@ PEERS = (
         _finish_reads("clusters.uc", parse_uc),
     ),
 )
+
+
+def measure_own(task: Task, limit_s: float) -> Usage:
+    """Run readclade's steps, one thread a process; return what they took together.
+
+    Args:
+        limit_s: CPU seconds of each.
+    """
+    environment = {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+    usage = Usage()
+    for step, command in _get_own_steps(task):
+        usage += measure_command(command, limit_s, task.folder / f"{step}.log", environment)
+    return usage
 
 
 def choose_peers(names: Sequence[str] | None) -> list[Peer]:

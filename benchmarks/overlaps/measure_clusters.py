@@ -19,8 +19,8 @@ from readclade.cli import make_parser, run
 from readclade.results.cami import read_binning
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from peers import ROOT, Task, choose_peers, get_sample
-from usage import Usage, measure_command
+from peers import Task, get_sample, measure_own
+from usage import Usage
 
 CPU_LIMIT_S = 20_000
 BARS = ((0.9, 0.5), (0.95, 0.9))  # purity and completeness
@@ -56,11 +56,7 @@ def cluster(table: Path, count: int, folder: Path, threads: int) -> tuple[np.nda
     """Return each fragment's cluster, -1 where it has none, and what that took."""
     sample = get_sample(table, "reads")
     task = Task(table, sample, (), folder / "none", folder, 0, "auto", 0, threads)
-    (own,) = choose_peers(["readclade"])
-    environment = {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
-    usage = Usage()
-    for step, command in own.get_steps(task):
-        usage += measure_command(command, CPU_LIMIT_S, folder / f"{step}.log", environment)
+    usage = measure_own(task, CPU_LIMIT_S)
     bins = read_binning(task.binning, "reads").bins
     numbers = {name: number for number, name in enumerate(dict.fromkeys(bins.values()))}
     return np.array([numbers[bins[str(f)]] if str(f) in bins else -1 for f in range(count)]), usage
